@@ -1,0 +1,38 @@
+# The doors to the project. `make demo` and `make test` work on a fresh machine with Python 3.11 and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check slow perf clean
+
+$(VENV)/.base: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.base ## two real models read six real filings; a table and a page
+	$(BIN)/modelyard demo
+
+test: $(VENV)/.dev ## all tests but the slow ones, with the small model
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(VENV)/.dev ## lint, types, the one-way path
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(VENV)/.dev ## the larger model, the browser, long kills
+	$(BIN)/python -m pytest -m slow
+
+perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
+	$(BIN)/python perf/engine.py
+	$(BIN)/python perf/startup.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,111 @@
+"""Our asynchronous interface against the raw OpenVINO pipeline, interleaved in one run.
+
+    python perf/engine.py [--rounds 5]
+
+Both sides run SmolLM2-135M from the same converted files with the same prompts, lengths and sampling, and
+read every token and its logprob. Sides take turns, so that a drift of the machine hits both; the ratio is
+of the medians. Run it alone: a second busy process on two cores ruins every figure here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from typing import Any
+
+import openvino
+import openvino_genai as genai
+
+from modelyard.catalog.load import load_catalog
+from modelyard.engines.openvino import OpenVINOEngine
+from modelyard.params import SamplingParams
+from modelyard.pool import load_engine
+from modelyard.types import Request
+
+TOKENS = 96
+STREAMS = (1, 16, 64)
+
+
+def prompts(count: int, round_: int) -> list[str]:
+    """Prompts that no earlier round has left in the prefix cache."""
+    return [f"Round {round_}, story {at}: one morning the old ship left the harbour and" for at in range(count)]
+
+
+def raw_round(pipeline: Any, texts: list[str]) -> tuple[float, float]:
+    """Tokens a second and seconds to the first token, on the pipeline as its makers give it."""
+    began = time.perf_counter()
+    handles = []
+    for at, text in enumerate(texts):
+        config = genai.GenerationConfig(max_new_tokens=TOKENS, ignore_eos=True, logprobs=1)
+        config.apply_chat_template = False
+        handles.append(pipeline.add_request(at, pipeline.get_tokenizer().encode(text).input_ids, config))
+    first, made = 0.0, 0
+    while pipeline.has_non_finished_requests():
+        pipeline.step()
+        for handle in handles:
+            while handle.can_read():
+                for output in handle.read().values():
+                    made += len(output.generated_ids)
+                    first = first or time.perf_counter() - began
+    assert made == TOKENS * len(texts), made
+    return made / (time.perf_counter() - began), first
+
+
+async def our_round(engine: OpenVINOEngine, texts: list[str]) -> tuple[float, float]:
+    """The same through `generate`: async streams with texts, spans and logprobs."""
+    began = time.perf_counter()
+    firsts: list[float] = []
+    made = 0
+
+    async def one(text: str) -> None:
+        nonlocal made
+        params = SamplingParams(max_new_tokens=TOKENS, min_new_tokens=TOKENS, temperature=0)
+        begun = False
+        async for chunk in engine.generate(Request(prompt=text, params=params)):
+            if not begun:
+                begun = True
+                firsts.append(time.perf_counter() - began)
+            if chunk.usage:
+                made += chunk.usage.completion_tokens
+
+    await asyncio.gather(*(one(text) for text in texts))
+    assert made == TOKENS * len(texts), made
+    return made / (time.perf_counter() - began), min(firsts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    engine = load_engine(load_catalog().get("smollm2-135m"), {})
+    assert isinstance(engine, OpenVINOEngine)
+    scheduler = genai.SchedulerConfig()
+    scheduler.enable_prefix_caching = True
+    pipeline = genai.ContinuousBatchingPipeline(str(engine.folder), scheduler, "CPU")
+    found: dict[str, Any] = {"what": "engine", "model": "smollm2-135m", "openvino": openvino.__version__}
+    print(f"{'streams':>7} {'ours tok/s':>11} {'raw tok/s':>11} {'ratio':>6} {'TTFT ours ms':>13} {'raw ms':>8} {'added ms':>9}")
+    for count in STREAMS:
+        ours, raw = [], []
+        repeats = rounds * (3 if count == 1 else 1)
+        for at in range(repeats + 1):
+            texts = prompts(count, at * 1000 + count)
+            sides = [lambda t=texts: raw.append(raw_round(pipeline, t))]
+            sides.append(lambda t=texts: ours.append(asyncio.run(our_round(engine, t))))
+            for side in sides if at % 2 else reversed(sides):
+                side()
+        speed = [statistics.median(one[0] for one in side[1:]) for side in (ours, raw)]
+        first = [statistics.median(one[1] for one in side[1:]) * 1000 for side in (ours, raw)]
+        row = {"ours": round(speed[0], 1), "raw": round(speed[1], 1), "ratio": round(speed[0] / speed[1], 3)}
+        row |= {"ttft_ours_ms": round(first[0], 2), "ttft_raw_ms": round(first[1], 2)}
+        row["ttft_added_ms"] = round(first[0] - first[1], 2)
+        found[str(count)] = row
+        print(f"{count:>7} {speed[0]:>11.1f} {speed[1]:>11.1f} {row['ratio']:>6.3f} {first[0]:>13.2f} {first[1]:>8.2f} {row['ttft_added_ms']:>9.2f}")
+    engine.close()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Retry: when to try a request again, and how long to wait before."""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+from dataclasses import dataclass
+
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+"""The HTTP statuses after which the same request may succeed."""
+
+_sleep = time.sleep  # tests put their own in its place
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often to try, and the waits in between: doubled each time, with a little chance in them.
+
+    A server's own `Retry-After` takes their place, up to `longest` seconds.
+    """
+
+    attempts: int = 4
+    first: float = 0.5
+    longest: float = 60.0
+
+    def wait(self, attempt: int, retry_after: str | None = None) -> None:
+        """Waits after the given failed attempt, the first of which is 1."""
+        asked = parse_retry_after(retry_after)
+        # Chance keeps many clients that failed together from coming back together.
+        own = self.first * 2 ** (attempt - 1) * (1 + random.random() / 4)  # noqa: S311  no secret hangs on it
+        _sleep(min(self.longest, own if asked is None else asked))
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds of a `Retry-After` header, which holds seconds or a date (RFC 9110, 10.2.3).
+
+    >>> parse_retry_after("3")
+    3.0
+    """
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())

@@ -1,0 +1,115 @@
+"""The contract that every engine keeps.
+
+An engine runs one loaded model. It is asked with a `Request`, answers in `Chunk`s, and differs in
+nothing in silence: what it cannot honour is an `UnsupportedError`, or a warning on the last chunk where
+going on is harmless.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from modelyard.catalog.model import Model
+from modelyard.types import Chunk, Fingerprint, Message, Request, Score
+
+
+@dataclass(slots=True, frozen=True)
+class Capabilities:
+    """What a loaded model can do here."""
+
+    streaming: bool = True
+    chat: bool = True
+    schema: bool = True
+    regex: bool = True
+    choices: bool = True
+    logprobs: bool = True
+    score: bool = True
+    seed: bool = True
+    stop: bool = True
+    images: bool = False
+    adapters: bool = False
+    embeddings: bool = False
+    concurrent: bool = True
+    context_length: int = 0
+    parameters: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(slots=True, frozen=True)
+class Memory:
+    """Bytes held by a loaded model: `weights` and `kv_cache`, as the engine reports them."""
+
+    weights: int
+    kv_cache: int
+
+
+class Engine(ABC):
+    """One loaded model.
+
+    Subclasses load in `__init__` (called in a worker thread: it may block) and give back everything in
+    `close`. All other methods are called from the event loop and never block it.
+    """
+
+    name: ClassVar[str]
+    """The engine's name in catalogues."""
+
+    OPTIONS: ClassVar[Mapping[str, str]] = {}
+    """The engine's options (`spec.options`), each with one line of help."""
+
+    def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        self.model = model
+        self.options = dict(options)
+
+    @classmethod
+    @abstractmethod
+    def missing(cls) -> str | None:
+        """None when the engine can run here, else what is missing and how to get it."""
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str:
+        """The version of the library behind the engine."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this model can do on this engine."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> Fingerprint:
+        """What answers: model, revision, engine, its version, precision."""
+
+    @abstractmethod
+    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        """Answers a request, piece by piece; the last chunk has a finish reason and the usage.
+
+        Leaving the iterator (`aclose`, or cancelling the task) cancels the request at once.
+
+        Raises:
+            PromptTooLongError: the prompt alone fills the context; says both counts.
+            SchemaError: the constraint is malformed, too large, or cannot be enforced.
+            UnsupportedError: a part of the request that this engine cannot honour.
+            DeadlineExceededError: the deadline passed; what was made until then has been yielded.
+        """
+
+    @abstractmethod
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str]
+    ) -> tuple[Score, ...]:
+        """Logprobs of each continuation after the prompt, which is read once for all of them."""
+
+    @abstractmethod
+    async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
+        """How many tokens the prompt has, chat template included."""
+
+    @property
+    @abstractmethod
+    def memory(self) -> Memory:
+        """Bytes held now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends all requests and gives back the model's memory. Safe to call twice."""

@@ -1,0 +1,222 @@
+"""A deterministic engine with no model, shipped so that users too can test without one.
+
+It keeps the whole contract: it streams, stops, counts, cancels, honours schemas and seeds, and fails where
+a real engine fails. The same request always gets the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from modelyard.catalog.model import Model
+from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.chat import render_chat
+from modelyard.engines.detokenize import TextStream
+from modelyard.engines.grammar import compile_constraint
+from modelyard.engines.limits import answer_room
+from modelyard.engines.sentence import shortest_sentence
+from modelyard.engines.steploop import Delta, Job, StepLoop
+from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError, nearest
+from modelyard.params import NAMES
+from modelyard.types import Chunk, Fingerprint, Message, Request, Score, Warning
+
+_TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
+_WORDS = ("the", "a", "report", "model", "says", "that", "value", "is", "found", "here", "and", "seven", "blue")
+_PIECE = re.compile(r"\s*\S+|\s+")
+_STEP_PROMPT_TOKENS = 256
+
+
+class FakeEngine(Engine):
+    """Answers made of a few fixed words, or the `reply` it is given."""
+
+    name = "fake"
+    OPTIONS: ClassVar[Mapping[str, str]] = {
+        "reply": "the answer to everything, in place of the made-up words",
+        "delay": "seconds that one step takes (0)",
+        "context_length": "tokens of prompt and answer (4096)",
+    }
+
+    def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        super().__init__(model, options)
+        for key in options:
+            if key not in self.OPTIONS:
+                raise InvalidArgumentError(
+                    f"option '{key}' is not known to engine fake.{nearest(key, self.OPTIONS)}",
+                    hint=f"Known: {', '.join(self.OPTIONS)}.",
+                )
+        self._context = int(options.get("context_length", 4096))
+        self._reply: str | None = options.get("reply")
+        self._pieces = _Pieces()
+        self._loop = StepLoop(_Backend(float(options.get("delay", 0))), name=f"fake:{model.spec.alias}")
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return "1"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(context_length=self._context, parameters=frozenset(NAMES))
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        model = self.model
+        return Fingerprint(model.spec.alias, model.source, model.revision, self.name, self.version(), "none")
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(0, 0)
+
+    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        stream = self._loop.stream(self._job(request))
+        try:
+            async for chunk in stream:
+                yield chunk
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+
+    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+        if not continuations or not all(continuations):
+            raise InvalidArgumentError("score needs continuations, none of them empty", hint="Pass at least one.")
+        ids = self._ids(_text(prompt))
+        if not ids:
+            raise InvalidArgumentError("score needs a prompt of at least one token", hint="Give it some text.")
+        scores = []
+        for continuation in continuations:
+            tail = self._ids(continuation)
+            if len(ids) + len(tail) > self._context:
+                raise PromptTooLongError(
+                    f"prompt and continuation have {len(ids) + len(tail)} tokens, the context holds {self._context}"
+                )
+            logprobs = tuple(_logprob([*ids, *tail[:at]], token) for at, token in enumerate(tail))
+            scores.append(Score(sum(logprobs), logprobs, tuple(tail), is_greedy=False))
+        return tuple(scores)
+
+    async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
+        return len(self._ids(_text(prompt)))
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def _ids(self, text: str) -> list[int]:
+        return [self._pieces.id_of(piece) for piece in _PIECE.findall(text)]
+
+    def _job(self, request: Request) -> Job:
+        if request.adapter is not None:
+            raise UnsupportedError(f"engine fake cannot use the adapter '{request.adapter}'", hint="Leave it out.")
+        prompt = request.prompt if request.prompt is not None else (request.messages or ())
+        ids = self._ids(_text(prompt))
+        budget, warnings = answer_room(request.params, len(ids), self._context)
+        relaxed: tuple[Warning, ...] = ()
+        if request.constraint is not None:
+            grammar = compile_constraint(request.constraint)
+            relaxed = tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
+            answer = self._ids(shortest_sentence(grammar.text))
+        else:
+            answer = self._answer(request, ids)
+        least = request.params.answer_minimum(len(ids))
+        while len(answer) < least:
+            answer += self._answer(request, [*ids, *answer])
+        return Job(
+            prompt_ids=ids,
+            prompt_tokens=len(ids),
+            config=_Plan(ids, answer, budget, request.logprobs),
+            text=TextStream(self._pieces.bytes_of, request.params.stop),
+            deadline=request.deadline,
+            warnings=(*warnings, *relaxed),
+        )
+
+    def _answer(self, request: Request, ids: Sequence[int]) -> list[int]:
+        if self._reply is not None:
+            return self._ids(self._reply)
+        seed = 0 if request.params.greedy else request.params.seed
+        source = random.Random(json.dumps([list(ids), seed]) if seed is not None else None)  # noqa: S311 (words, no secret)
+        words = [source.choice(_WORDS) for _ in range(source.randint(5, 12))]
+        return self._ids(" ".join(words).capitalize() + ".")
+
+
+@dataclass(slots=True)
+class _Plan:
+    prompt: list[int]
+    answer: list[int]
+    budget: int
+    logprobs: bool
+    made: int = 0
+    read: int = 0
+
+
+class _Backend:
+    """A batch that reads 256 prompt tokens or makes one token a step, for each job."""
+
+    def __init__(self, delay: float) -> None:
+        self._delay = delay
+        self._jobs: list[Job] = []
+
+    def add(self, job: Job) -> None:
+        self._jobs.append(job)
+
+    def drop(self, job: Job) -> None:
+        if job in self._jobs:
+            self._jobs.remove(job)
+
+    def close(self) -> None:
+        self._jobs.clear()
+
+    def step(self) -> Iterable[Delta]:
+        if self._delay:
+            time.sleep(self._delay)
+        deltas = [delta for job in self._jobs if (delta := _advance(job)) is not None]
+        ended = {id(delta.job) for delta in deltas if delta.finish is not None}
+        self._jobs = [job for job in self._jobs if id(job) not in ended]
+        return deltas
+
+
+def _advance(job: Job) -> Delta | None:
+    plan: _Plan = job.config
+    if plan.read < len(plan.prompt):
+        plan.read += _STEP_PROMPT_TOKENS
+        if plan.read < len(plan.prompt):
+            return None
+    token = plan.answer[plan.made]
+    logprob = _logprob([*plan.prompt, *plan.answer[: plan.made]], token) if plan.logprobs else None
+    plan.made += 1
+    if plan.made == len(plan.answer):
+        return Delta(job, [token], [logprob], "stop")
+    return Delta(job, [token], [logprob], "length" if plan.made == plan.budget else None)
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """Words to ids and back; an id is a hash, so it is the same in every process."""
+
+    _by_id: dict[int, bytes] = field(default_factory=dict)
+
+    def id_of(self, piece: str) -> int:
+        data = piece.encode("utf-8", "surrogatepass")
+        token = int.from_bytes(hashlib.blake2b(data, digest_size=4).digest())
+        self._by_id[token] = piece.encode("utf-8", "replace")
+        return token
+
+    def bytes_of(self, token: int) -> bytes:
+        return self._by_id[token]
+
+
+def _logprob(before: Sequence[int], token: int) -> float:
+    """A made-up logprob between -2 and 0 that depends on the last tokens, as a model's does."""
+    digest = hashlib.blake2b(json.dumps([*before[-8:], token]).encode(), digest_size=4).digest()
+    return -2 * int.from_bytes(digest) / 2**32
+
+
+def _text(prompt: str | Sequence[Message]) -> str:
+    return prompt if isinstance(prompt, str) else render_chat(_TEMPLATE, prompt)[0]

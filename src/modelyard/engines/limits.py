@@ -1,0 +1,36 @@
+"""How much answer fits behind a prompt; the same rule for every engine."""
+
+from __future__ import annotations
+
+from modelyard.errors import InvalidArgumentError, PromptTooLongError
+from modelyard.params import SamplingParams
+from modelyard.types import Warning
+
+
+def answer_room(params: SamplingParams, prompt_tokens: int, context: int) -> tuple[int, tuple[Warning, ...]]:
+    """Most tokens of the answer, and a warning when that is less than was asked for.
+
+    >>> answer_room(SamplingParams(max_new_tokens=50), prompt_tokens=90, context=100)[0]
+    10
+
+    Raises:
+        InvalidArgumentError: the prompt has no tokens.
+        PromptTooLongError: no room is left for a single token.
+    """
+    if prompt_tokens == 0:
+        raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
+    if prompt_tokens >= context:
+        raise PromptTooLongError(f"the prompt has {prompt_tokens} tokens, and the context holds {context}")
+    budget = params.answer_budget(prompt_tokens)
+    if budget < 1:
+        raise PromptTooLongError(
+            f"max_length is {params.max_length}, and the prompt alone has {prompt_tokens} tokens",
+            hint="Raise max_length, or set max_new_tokens, which counts the answer alone.",
+        )
+    room = context - prompt_tokens
+    if budget <= room:
+        return budget, ()
+    if params.max_new_tokens is None and params.max_length is None:
+        return room, ()
+    message = f"room for {room} tokens of answer: the prompt has {prompt_tokens}, the context holds {context}"
+    return room, (Warning("answer_shortened", message),)

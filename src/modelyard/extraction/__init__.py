@@ -1,0 +1,1 @@
+"""Extraction: fields out of documents, each with its quote."""

@@ -1,0 +1,506 @@
+"""LLM: one model to talk to, and `create_llm`, which finds it by name.
+
+The asynchronous methods are the real ones; each has a synchronous twin of one line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from modelyard import portal
+from modelyard.catalog.spec import ModelSpec
+from modelyard.engines.base import Capabilities, Engine
+from modelyard.errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError, nearest
+from modelyard.messages import Prompt, as_message, read_prompt
+from modelyard.params import SamplingParams, canonical, merge
+from modelyard.pool import Pool, default_pool
+from modelyard.types import (
+    Chunk,
+    Constraint,
+    FinishReason,
+    Fingerprint,
+    ImagePart,
+    Message,
+    Part,
+    Request,
+    Result,
+    Score,
+    TextPart,
+    Timings,
+    Token,
+    Usage,
+    Warning,
+)
+
+
+class ModelCapability(str, enum.Enum):
+    """The keys of `LLM.get_capabilities`."""
+
+    STREAMING = "streaming"
+    ASYNC = "async"
+    CHAT = "chat"
+    SYSTEM_PROMPT = "system_prompt"
+    MULTI_TURN = "multi_turn"
+    JSON_MODE = "json_mode"
+    SCHEMA = "schema"
+    REGEX = "regex"
+    CHOICES = "choices"
+    LOGPROBS = "logprobs"
+    SCORE = "score"
+    SEED = "seed"
+    VISION = "vision"
+    ADAPTERS = "adapters"
+    CONTEXT_LENGTH = "context_length"
+
+
+class ConfigManager:
+    """The settings that an LLM was made with, by name."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+
+    def get_param(self, name: str, default: Any = None) -> Any:
+        """The value of a setting, `default` where it was not given.
+
+        >>> ConfigManager({"use_inference_api": False}).get_param("use_inference_api")
+        False
+        """
+        return self._settings.get(name, default)
+
+
+class LLM:
+    """One model of the catalogue; it loads on first use and is shared through the pool.
+
+    Args:
+        spec: the model.
+        pool: where it is loaded; the process's own by default.
+        options: options of the engine, over the spec's.
+        params: sampling parameters, over the spec's defaults and under a request's.
+        settings: what `config_manager.get_param` answers.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        pool: Pool | None = None,
+        options: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.config_manager = ConfigManager(settings or {})
+        self._pool = pool or default_pool()
+        self._options = dict(options or {})
+        self._params = canonical(params or {}, where="parameter")
+
+    def __repr__(self) -> str:
+        return f"LLM({self.spec.alias!r})"
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    async def generate_async(self, prompt: Prompt, **how: Any) -> Result:
+        """Answers a prompt.
+
+        Args:
+            prompt: a text, or the messages of a conversation.
+            how: `system_prompt`, `schema` (a JSON Schema or a pydantic class), `regex`, `choices`, `raw`
+                (give the text to the model as it stands, without its chat template), `timeout` in seconds,
+                `logprobs`, `adapter`, and any sampling parameter (`modelyard.params.SamplingParams`).
+
+        Raises:
+            InvalidArgumentError: an argument that is not known, or a bad value; it says which.
+            PromptTooLongError, SchemaError, UnsupportedError, DeadlineExceededError, EngineError: as named.
+        """
+        asked = self._request(prompt, how)
+        async with self._pool.lease(self.spec, self._options) as engine:
+            requests = _sequences(asked.request)
+            results = await _all(_collect(engine, one, asked) for one in requests)
+        return replace(results[0], alternatives=tuple(results[1:]))
+
+    async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncIterator[Chunk]:
+        """Answers a prompt piece by piece; arguments as `generate_async`. Leaving the iterator cancels."""
+        asked = self._request(prompt, how)
+        if asked.request.params.num_return_sequences > 1:
+            raise UnsupportedError("a stream carries one answer", hint="Set num_return_sequences to 1.")
+        async with self._pool.lease(self.spec, self._options) as engine:
+            text: list[str] = []
+            chunks = _chunks(engine, asked)
+            try:
+                async for chunk in chunks:
+                    text.append(chunk.text)
+                    yield _closing(chunk, asked, "".join(text)) if chunk.finish_reason else chunk
+            finally:
+                await chunks.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+
+    async def score_async(self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False) -> tuple[Score, ...]:
+        """Logprobs of each continuation after the prompt; the prompt is read once for all of them.
+
+        Args:
+            prompt: a text or messages.
+            continuations: the texts to score, none of them empty.
+            raw: give a text prompt as it stands, without the chat template.
+        """
+        if isinstance(continuations, str):
+            raise InvalidArgumentError("continuations is a string", hint="Pass a list of strings.")
+        messages, text = read_prompt(prompt, None, raw)
+        async with self._pool.lease(self.spec, self._options) as engine:
+            return await engine.score(text if text is not None else messages or (), continuations)
+
+    async def count_tokens_async(self, prompt: Prompt, *, raw: bool = False) -> int:
+        """How many tokens the prompt has, chat template included."""
+        messages, text = read_prompt(prompt, None, raw)
+        async with self._pool.lease(self.spec, self._options) as engine:
+            return await engine.count_tokens(text if text is not None else messages or ())
+
+    async def load_async(self) -> Capabilities:
+        """Loads the model now, and returns what it can do."""
+        async with self._pool.lease(self.spec, self._options) as engine:
+            return engine.capabilities
+
+    async def fingerprint_async(self) -> Fingerprint:
+        """Which model this is, to the byte; loads it."""
+        async with self._pool.lease(self.spec, self._options) as engine:
+            return engine.fingerprint
+
+    def generate(self, prompt: Prompt, **how: Any) -> Result:
+        """`generate_async`, waited for.
+
+        >>> create_llm("fake").generate("Hello", temperature=0).finish_reason
+        'stop'
+        """
+        return portal.run(self.generate_async(prompt, **how))
+
+    def stream(self, prompt: Prompt, **how: Any) -> Iterator[Chunk]:
+        """`stream_async`, for synchronous code."""
+        return portal.iterate(self.stream_async(prompt, **how))
+
+    def score(self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False) -> tuple[Score, ...]:
+        """`score_async`, waited for."""
+        return portal.run(self.score_async(prompt, continuations, raw=raw))
+
+    def count_tokens(self, prompt: Prompt, *, raw: bool = False) -> int:
+        """`count_tokens_async`, waited for."""
+        return portal.run(self.count_tokens_async(prompt, raw=raw))
+
+    def load(self) -> Capabilities:
+        """`load_async`, waited for."""
+        return portal.run(self.load_async())
+
+    def fingerprint(self) -> Fingerprint:
+        """`fingerprint_async`, waited for."""
+        return portal.run(self.fingerprint_async())
+
+    def get_capabilities(self) -> dict[ModelCapability, Any]:
+        """What the model can do here, by `ModelCapability`; loads it."""
+        found = self.load()
+        return {
+            ModelCapability.STREAMING: found.streaming,
+            ModelCapability.ASYNC: True,
+            ModelCapability.CHAT: found.chat,
+            ModelCapability.SYSTEM_PROMPT: found.chat,
+            ModelCapability.MULTI_TURN: found.chat,
+            ModelCapability.JSON_MODE: found.schema,
+            ModelCapability.SCHEMA: found.schema,
+            ModelCapability.REGEX: found.regex,
+            ModelCapability.CHOICES: found.choices,
+            ModelCapability.LOGPROBS: found.logprobs,
+            ModelCapability.SCORE: found.score,
+            ModelCapability.SEED: found.seed,
+            ModelCapability.VISION: found.images,
+            ModelCapability.ADAPTERS: found.adapters,
+            ModelCapability.CONTEXT_LENGTH: found.context_length,
+        }
+
+    def close(self) -> None:
+        """Unloads the model, once no request runs on it."""
+        self._pool.unload(self.spec.alias)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- from arguments to a request -------------------------------------------------------------------
+
+    def _request(self, prompt: Prompt, how: Mapping[str, Any]) -> _Asked:
+        how = dict(how)
+        own = {name: how.pop(name) for name in tuple(how) if name in _OWN}
+        defaults = ("catalogue", self.spec.defaults)
+        params, warnings = merge(defaults, ("create_llm", self._params), ("request", _known(how)))
+        messages, text = read_prompt(prompt, own.get("system_prompt"), own.get("raw", False))
+        timeout = own.get("timeout")
+        if timeout is not None and not timeout > 0:
+            raise InvalidArgumentError(f"timeout is {timeout!r}", hint="It is in seconds, above 0.")
+        request = Request(
+            messages=messages,
+            prompt=text,
+            params=params,
+            constraint=_constraint(own),
+            logprobs=own.get("logprobs", True),
+            adapter=own.get("adapter"),
+            deadline=None if timeout is None else time.monotonic() + timeout,
+        )
+        return _Asked(request, tuple(Warning(code, message) for code, message in warnings), _echo(prompt, params))
+
+
+class _Asked:
+    """A request with what has to be added to its answer."""
+
+    __slots__ = ("echo", "request", "warnings")
+
+    def __init__(self, request: Request, warnings: tuple[Warning, ...], echo: str) -> None:
+        self.request, self.warnings, self.echo = request, warnings, echo
+
+
+_OWN = ("system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "adapter")
+
+
+def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = [*(one.name for one in fields(SamplingParams)), *_OWN, "max_tokens"]
+    for given in how:
+        close = nearest(given, names)
+        if close and given not in names and any(repr(own) in close for own in _OWN):
+            raise InvalidArgumentError(f"argument '{given}' is not known.{close}", hint=f"Known: {', '.join(names)}.")
+    return how
+
+
+def _constraint(own: Mapping[str, Any]) -> Constraint | None:
+    given = {name: own[name] for name in ("schema", "regex", "choices") if own.get(name) is not None}
+    if len(given) > 1:
+        raise InvalidArgumentError(f"{' and '.join(given)} are given together", hint="An answer has one form: keep one.")
+    if "schema" in given:
+        schema = given["schema"]
+        if hasattr(schema, "model_json_schema"):
+            schema = schema.model_json_schema()
+        if not isinstance(schema, Mapping):
+            raise InvalidArgumentError(f"schema is {schema!r}", hint="Pass a JSON Schema (a dict) or a pydantic class.")
+        return Constraint(schema=schema)
+    if "regex" in given:
+        return Constraint(regex=given["regex"])
+    if "choices" in given:
+        if isinstance(given["choices"], str):
+            raise InvalidArgumentError("choices is a string", hint="Pass a list of strings.")
+        return Constraint(choices=tuple(given["choices"]))
+    return None
+
+
+def _echo(prompt: Prompt, params: SamplingParams) -> str:
+    """What `return_full_text` puts in front of the answer: the prompt as it was given."""
+    if not params.return_full_text:
+        return ""
+    return prompt if isinstance(prompt, str) else "\n\n".join(as_message(one).text for one in prompt)
+
+
+def _sequences(request: Request) -> list[Request]:
+    """One request an answer: sampled apart, each with a seed of its own, sharing the prompt's reading."""
+    params = request.params
+    if params.num_return_sequences == 1:
+        return [request]
+    single = replace(params, num_return_sequences=1)
+    seeds = [None if params.seed is None else params.seed + at for at in range(params.num_return_sequences)]
+    return [replace(request, params=replace(single, seed=seed)) for seed in seeds]
+
+
+async def _all(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Runs them together; when one fails the others are cancelled and its own error is raised."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+# -- from chunks to a result -------------------------------------------------------------------------------
+
+
+async def _chunks(engine: Engine, asked: _Asked) -> AsyncIterator[Chunk]:
+    """The engine's chunks, the prompt in front of them where it was asked for."""
+    stream = engine.generate(asked.request)
+    shift = len(asked.echo)
+    try:
+        if shift:
+            yield Chunk(asked.echo)
+        async for chunk in stream:
+            yield _shifted(chunk, shift) if shift else chunk
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+
+
+def _shifted(chunk: Chunk, by: int) -> Chunk:
+    tokens = tuple(replace(token, start=token.start + by, end=token.end + by) for token in chunk.tokens)
+    return replace(chunk, tokens=tokens)
+
+
+def _closing(chunk: Chunk, asked: _Asked, text: str) -> Chunk:
+    """The last chunk, with the warnings of the whole answer."""
+    unmet = _unmet(asked.request.constraint, text[len(asked.echo) :])
+    return replace(chunk, warnings=(*asked.warnings, *chunk.warnings, *unmet))
+
+
+def _unmet(constraint: Constraint | None, text: str) -> tuple[Warning, ...]:
+    if constraint is None:
+        return ()
+    from modelyard.engines.grammar import check_answer
+
+    problem = check_answer(constraint, text)
+    return () if problem is None else (Warning("constraint_not_met", problem),)
+
+
+async def _collect(engine: Engine, request: Request, asked: _Asked) -> Result:
+    one = _Asked(request, asked.warnings, asked.echo)
+    text: list[str] = []
+    tokens: list[Token] = []
+    last = Chunk()
+    async for chunk in _chunks(engine, one):
+        text.append(chunk.text)
+        tokens.extend(chunk.tokens)
+        last = chunk
+    answer = "".join(text)
+    last = _closing(last, one, answer)
+    finish: FinishReason = last.finish_reason or "error"
+    usage = last.usage or Usage(0, len(tokens))
+    timings = last.timings or Timings(0.0, None, 0.0)
+    return Result(answer, tuple(tokens), finish, usage, timings, last.warnings, engine.fingerprint)
+
+
+# -- finding a model ---------------------------------------------------------------------------------------
+
+_PROVIDERS = ("huggingface", "hf")
+
+
+def create_llm(
+    name: str,
+    *,
+    model: str | None = None,
+    model_path: str | Path | None = None,
+    model_type: str | None = None,
+    api_key: str | None = None,
+    use_inference_api: bool = False,
+    inference_api_url: str | None = None,
+    device: str | None = None,
+    device_map: str | None = None,
+    quantization: str | None = None,
+    engine: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
+    pipeline_kwargs: Mapping[str, Any] | None = None,
+    catalog: str | Path | None = None,
+    offline: bool | None = None,
+    pool: Pool | None = None,
+    **params: Any,
+) -> LLM:
+    """An LLM by name; the model itself loads on first use.
+
+    Args:
+        name: an alias of the catalogue, a Hub id (`org/name`), a path; or the provider name
+            `huggingface`, and then `model` or `model_path` says which.
+        model: alias or Hub id, with a provider name.
+        model_path: a GGUF file or a folder.
+        model_type: `gguf` or `pipeline`; found out where not given.
+        api_key: a Hub token for this model, before those of the environment.
+        use_inference_api: run on the hosted Inference API; `inference_api_url` for another address.
+        device, device_map, quantization: where and how the weights are held.
+        engine: one engine in place of the automatic choice.
+        options: options of the engine (`modelyard doctor` lists them).
+        model_kwargs, pipeline_kwargs: as transformers takes them; an engine refuses what it cannot honour.
+        catalog: a YAML file laid over the starter catalogue.
+        offline: use only what is on this machine.
+        pool: where the model is loaded.
+        params: sampling parameters for every request of this LLM.
+
+    Raises:
+        ModelNotFoundError: no such alias; the nearest are named.
+        InvalidArgumentError: an argument that is not known or contradicts another.
+
+    >>> create_llm("fake", max_tokens=3).generate("Hello").usage.completion_tokens
+    3
+    """
+    spec = _find(name, model, model_path, model_type, catalog)
+    changes: dict[str, Any] = {}
+    loading = dict(model_kwargs or {})
+    pipeline = dict(pipeline_kwargs or {})
+    if use_inference_api or inference_api_url:
+        changes |= {"engine": "inference_api", "url": inference_api_url}
+    if engine is not None:
+        changes["engine"] = engine
+    if quantization is not None:
+        changes["quantization"] = quantization
+    if "revision" in loading:
+        changes["sources"] = _at_revision(spec, loading.pop("revision"))
+    if "return_full_text" in pipeline:
+        params.setdefault("return_full_text", pipeline.pop("return_full_text"))
+    given = {**(options or {}), **loading, **pipeline, "device": device, "device_map": device_map}
+    settings = {
+        "provider": name, "model": model or name, "model_path": model_path, "model_type": model_type,
+        "use_inference_api": use_inference_api, "inference_api_url": inference_api_url, "device": device,
+        "device_map": device_map, "quantization": quantization, **params,
+    }  # fmt: skip
+    if pool is None and (offline or api_key):
+        pool = Pool(offline=bool(offline), token=api_key)
+    return LLM(
+        _changed(spec, changes),
+        pool=pool,
+        options={key: value for key, value in given.items() if value is not None},
+        params=params,
+        settings=settings,
+    )
+
+
+def _find(
+    name: str, model: str | None, path: str | Path | None, kind: str | None, catalog: str | Path | None
+) -> ModelSpec:
+    from modelyard.catalog.load import load_catalog
+
+    if kind not in (None, "gguf", "pipeline"):
+        raise InvalidArgumentError(f"model_type is {kind!r}", hint="It is 'gguf' or 'pipeline', or left out.")
+    if name not in _PROVIDERS:
+        if model or path:
+            raise InvalidArgumentError(
+                f"'{name}' is not a provider, and model or model_path is given beside it",
+                hint="create_llm('huggingface', model=…), or create_llm(alias).",
+            )
+        wanted = name
+    elif model and path:
+        raise InvalidArgumentError("model and model_path are both given", hint="Keep one of them.")
+    elif model or path:
+        wanted = str(model or path)
+    else:
+        raise InvalidArgumentError("no model is given", hint="Pass model=… (an alias or Hub id) or model_path=….")
+    if path and not Path(path).expanduser().exists():
+        raise ModelNotFoundError(f"there is no file or folder {path}", hint="Check model_path.")
+    if kind == "gguf" and path and Path(path).suffix.lower() != ".gguf":
+        raise InvalidArgumentError(f"model_type is 'gguf', and {path} is no .gguf file", hint="Check model_path.")
+    return load_catalog(Path(catalog) if catalog else None).resolve(wanted)
+
+
+def _at_revision(spec: ModelSpec, revision: str) -> list[dict[str, Any]]:
+    sources = [source.model_dump() for source in spec.sources]
+    hub = [source for source in sources if source["kind"] == "hub"]
+    if not hub:
+        raise InvalidArgumentError(f"revision {revision!r} is for Hub models", hint=f"{spec.alias} is not one.")
+    return [{**source, "revision": revision} for source in hub]
+
+
+def _changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
+    if not changes:
+        return spec
+    from pydantic import ValidationError
+
+    try:
+        return ModelSpec.model_validate({**spec.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"][:1])
+        raise InvalidArgumentError(f"{key} has value {changes.get(key)!r}", hint=f"{first['msg']}.") from error

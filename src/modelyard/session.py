@@ -1,0 +1,129 @@
+"""Session: a conversation with its history, saved and loaded as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from modelyard import portal
+from modelyard.errors import InvalidArgumentError, PromptTooLongError
+from modelyard.llm import LLM, create_llm
+from modelyard.messages import as_message
+from modelyard.types import Chunk, Message, Result
+
+_FORM = 1
+
+
+class Session:
+    """A conversation with one model.
+
+    Args:
+        provider: the model, or its name.
+        system_prompt: stands before the history.
+        history: earlier turns.
+
+    >>> session = Session("fake")
+    >>> _ = session.generate("Hello", temperature=0)
+    >>> [turn.role for turn in session.history]
+    ['user', 'assistant']
+    """
+
+    def __init__(
+        self, provider: LLM | str, *, system_prompt: str | None = None, history: list[Message] | None = None
+    ) -> None:
+        self.llm = create_llm(provider) if isinstance(provider, str) else provider
+        self.system_prompt = system_prompt
+        self.history: list[Message] = list(history or [])
+
+    async def generate_async(self, prompt: str, **how: Any) -> Result:
+        """Answers within the conversation; both turns are added when the answer is there.
+
+        Raises:
+            PromptTooLongError: the history has outgrown the context; says the counts and what to do.
+        """
+        messages = self._messages(prompt)
+        try:
+            result = await self.llm.generate_async(messages, **how)
+        except PromptTooLongError as error:
+            raise self._too_long(error) from error
+        self._remember(prompt, result.text)
+        return result
+
+    async def stream_async(self, prompt: str, **how: Any) -> AsyncIterator[Chunk]:
+        """Answers piece by piece; both turns are added when the answer is whole."""
+        text: list[str] = []
+        stream = self.llm.stream_async(self._messages(prompt), **how)
+        try:
+            async for chunk in stream:
+                text.append(chunk.text)
+                yield chunk
+        except PromptTooLongError as error:
+            raise self._too_long(error) from error
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+        self._remember(prompt, "".join(text))
+
+    def generate(self, prompt: str, **how: Any) -> Result:
+        """`generate_async`, waited for."""
+        return portal.run(self.generate_async(prompt, **how))
+
+    def stream(self, prompt: str, **how: Any) -> Iterator[Chunk]:
+        """`stream_async`, for synchronous code."""
+        return portal.iterate(self.stream_async(prompt, **how))
+
+    def drop(self, turns: int) -> None:
+        """Forgets the oldest turns, a question and its answer each."""
+        del self.history[: 2 * turns]
+
+    def clear(self) -> None:
+        """Forgets the whole history; the system prompt stays."""
+        self.history.clear()
+
+    def save(self, path: str | Path) -> None:
+        """Writes the conversation as JSON, whole or not at all."""
+        target = Path(path)
+        data = {
+            "modelyard_session": _FORM,
+            "model": self.llm.spec.alias,
+            "system_prompt": self.system_prompt,
+            "history": [{"role": turn.role, "content": turn.text} for turn in self.history],
+        }
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.absolute().parent, delete=False) as file:
+            json.dump(data, file, ensure_ascii=False, indent=2)
+        os.replace(file.name, target)
+
+    @classmethod
+    def load(cls, path: str | Path, provider: LLM | str | None = None) -> Session:
+        """Reads a conversation back; with the model that it was held with unless another is given."""
+        try:
+            data = json.loads(Path(path).read_text("utf-8"))
+            form = data["modelyard_session"]
+            history = [as_message(turn) for turn in data["history"]]
+            system, model = data["system_prompt"], data["model"]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"{path} cannot be read: {error}", hint="Check the path.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidArgumentError(f"{path} is not a saved session: {error}", hint="Save one first.") from error
+        if form != _FORM:
+            raise InvalidArgumentError(f"{path} has form {form}, this version reads {_FORM}", hint="Update modelyard.")
+        return cls(provider or model, system_prompt=system, history=history)
+
+    def _messages(self, prompt: str) -> list[Message]:
+        if not prompt.strip():
+            raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
+        system = [Message("system", self.system_prompt)] if self.system_prompt else []
+        return [*system, *self.history, Message("user", prompt)]
+
+    def _remember(self, prompt: str, answer: str) -> None:
+        self.history += [Message("user", prompt), Message("assistant", answer)]
+
+    def _too_long(self, error: PromptTooLongError) -> PromptTooLongError:
+        turns = len(self.history) // 2
+        return PromptTooLongError(
+            f"with its history of {turns} turns {error.message}",
+            hint="Forget the oldest turns with session.drop(n), or all with session.clear().",
+        )

@@ -1,0 +1,209 @@
+"""The types that everything passes: requests in, chunks and results out.
+
+Plain dataclasses with slots, trusted inside the library; what comes from outside is parsed where it
+enters (YAML in `modelyard.catalog`, HTTP in the server, options in `modelyard.params`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from modelyard.params import SamplingParams
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+JSONSchema = Mapping[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class TextPart:
+    """A piece of text inside a message."""
+
+    text: str
+
+
+@dataclass(slots=True, frozen=True)
+class ImagePart:
+    """An image inside a message: its bytes, and the media type where it is known."""
+
+    data: bytes = field(repr=False)
+    media_type: str = "image/png"
+
+
+Part = TextPart | ImagePart
+
+
+@dataclass(slots=True, frozen=True)
+class Message:
+    """One turn of a conversation.
+
+    >>> Message("user", "Hello").text
+    'Hello'
+    """
+
+    role: Role
+    content: str | tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text of the message, its images left out."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        """The images of the message, in order."""
+        if isinstance(self.content, str):
+            return ()
+        return tuple(part for part in self.content if isinstance(part, ImagePart))
+
+
+@dataclass(slots=True, frozen=True)
+class Constraint:
+    """The form that an answer must have: exactly one of a JSON Schema, a regex, or a list of choices."""
+
+    schema: JSONSchema | None = None
+    regex: str | None = None
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Request:
+    """What an engine is asked: messages or a raw prompt, and how to answer.
+
+    Exactly one of `messages` and `prompt` is set. `deadline` is in seconds on `time.monotonic()`'s clock.
+    """
+
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    params: SamplingParams = field(default_factory=SamplingParams)
+    constraint: Constraint | None = None
+    logprobs: bool = True
+    adapter: str | None = None
+    deadline: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Token:
+    """One generated token.
+
+    `start` and `end` are character offsets into the text of the result, and `text` is exactly that part
+    of it, so the texts joined give the answer. A token that holds only the first bytes of a character has
+    an empty text; the character belongs to the token that completes it.
+
+    `logprob` is the natural logarithm of the token's probability; `logprob_of` says of which distribution:
+    `model` is the model's own (softmax of the raw logits), `sampling` is the one sampled from, after
+    temperature, penalties and top-k/top-p. `None` when the engine gives none.
+    """
+
+    text: str
+    id: int
+    logprob: float | None
+    start: int
+    end: int
+    logprob_of: Literal["model", "sampling"] = "model"
+
+
+@dataclass(slots=True, frozen=True)
+class Warning:  # noqa: A001  (the design's name; never confused with the builtin, which we do not raise)
+    """Something that did not go as asked, where going on was harmless.
+
+    `code` is stable and for programs, `message` is for people.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True, frozen=True)
+class Usage:
+    """Token counts. `cached_tokens` are prompt tokens read from the prefix cache, None when unknown."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None = None
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(slots=True, frozen=True)
+class Timings:
+    """Seconds: `queued` until the engine first worked on it, `first_token` and `total` from submission."""
+
+    queued: float
+    first_token: float | None
+    total: float
+
+
+@dataclass(slots=True, frozen=True)
+class Chunk:
+    """A piece of an answer as it is made. The last one of an answer has a `finish_reason`."""
+
+    text: str = ""
+    tokens: tuple[Token, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    timings: Timings | None = None
+    warnings: tuple[Warning, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Fingerprint:
+    """Which model answered: enough to tell two runs apart that may differ, and to run the same again."""
+
+    model: str
+    source: str
+    revision: str
+    engine: str
+    engine_version: str
+    precision: str
+
+
+@dataclass(slots=True, frozen=True)
+class Result:
+    """A whole answer. `str(result)` is its text.
+
+    With `num_return_sequences` above 1 this is the first answer and `alternatives` holds the others.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    warnings: tuple[Warning, ...]
+    fingerprint: Fingerprint
+    alternatives: tuple[Result, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain data, ready for `json.dumps`."""
+        data = asdict(self)
+        data["usage"]["total_tokens"] = self.usage.total_tokens
+        data["alternatives"] = [one.to_dict() for one in self.alternatives]
+        return data
+
+    def with_warnings(self, more: Sequence[Warning]) -> Result:
+        """The same result with more warnings."""
+        return replace(self, warnings=(*self.warnings, *more))
+
+
+@dataclass(slots=True, frozen=True)
+class Score:
+    """How likely a continuation is after a prompt, in nats.
+
+    `total` is the sum of `token_logprobs`; `is_greedy` says whether greedy decoding would have produced
+    exactly these tokens.
+    """
+
+    total: float
+    token_logprobs: tuple[float, ...]
+    token_ids: tuple[int, ...]
+    is_greedy: bool

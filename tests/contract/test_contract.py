@@ -1,0 +1,376 @@
+"""What every engine promises. A new engine joins by one line in conftest.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from modelyard.engines.base import Engine
+from modelyard.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    ModelyardError,
+    PromptTooLongError,
+    SchemaError,
+    UnsupportedError,
+)
+from modelyard.params import merge
+from modelyard.types import Chunk, Constraint, ImagePart, Message, Request
+
+ASK = (Message("user", "Write one sentence about the sea."),)
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 30}, "age": {"type": ["integer", "null"]}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def ask(messages: tuple[Message, ...] = ASK, **how: Any) -> Request:
+    own = {key: how.pop(key) for key in ("prompt", "constraint", "logprobs", "adapter", "deadline") if key in how}
+    if "prompt" in own:
+        messages = None  # type: ignore[assignment]
+    return Request(messages=messages, params=merge(("request", {"temperature": 0, **how}))[0], **own)
+
+
+async def collect(engine: Engine, request: Request) -> list[Chunk]:
+    return [chunk async for chunk in engine.generate(request)]
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(coroutine)
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+def answer(engine: Engine, request: Request) -> list[Chunk]:
+    return run(collect(engine, request))  # type: ignore[no-any-return]
+
+
+async def free(engine: Engine) -> bool:
+    """Whether the engine's batch is empty, within two seconds."""
+    loop = engine._loop  # type: ignore[attr-defined]
+    for _ in range(200):
+        if loop.active == 0:
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def test_the_last_chunk_and_only_the_last_says_why_it_ended_and_what_it_cost(engine: Engine) -> None:
+    chunks = answer(engine, ask(max_new_tokens=12))
+    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    last = chunks[-1]
+    assert last.finish_reason in ("stop", "length")
+    assert last.usage is not None and last.usage.prompt_tokens > 0 and 1 <= last.usage.completion_tokens <= 12
+    assert last.timings is not None and last.timings.first_token is not None
+    assert 0 <= last.timings.queued <= last.timings.first_token <= last.timings.total
+
+
+def test_an_answer_comes_in_pieces_as_it_is_made(engine: Engine) -> None:
+    chunks = answer(engine, ask(max_new_tokens=8, min_new_tokens=8))
+    assert len([chunk for chunk in chunks if chunk.tokens]) >= 6
+
+
+def test_the_texts_of_the_tokens_joined_are_the_answer_and_their_spans_point_into_it(engine: Engine) -> None:
+    request = ask((Message("user", "Repeat exactly: naïve café, 日本, 😀 — “quoted”."),), max_new_tokens=40)
+    chunks = answer(engine, request)
+    text = text_of(chunks)
+    tokens = [token for chunk in chunks for token in chunk.tokens]
+    assert "".join(token.text for token in tokens) == text
+    assert all(text[token.start : token.end] == token.text for token in tokens)
+    assert all(token.logprob is not None and token.logprob <= 0 for token in tokens)
+
+
+def test_greedy_answers_repeat(engine: Engine) -> None:
+    assert text_of(answer(engine, ask(max_new_tokens=16))) == text_of(answer(engine, ask(max_new_tokens=16)))
+
+
+def test_a_seed_repeats_a_sample_alone_and_in_a_crowd_and_no_seed_does_not(engine: Engine) -> None:
+    how = {"temperature": 1.2, "max_new_tokens": 16, "min_new_tokens": 8}
+
+    async def crowd() -> list[str]:
+        seeds = [7, 1, 2, 7, None, None]
+        found = await asyncio.gather(*(collect(engine, ask(seed=seed, **how)) for seed in seeds))
+        return [text_of(chunks) for chunks in found]
+
+    alone = text_of(answer(engine, ask(seed=7, **how)))
+    first, second, third, again, loose, other = run(crowd())
+    assert first == again == alone
+    assert len({first, second, third}) == 3
+    assert loose != other
+
+
+def test_length_limits_hold_and_say_so(engine: Engine) -> None:
+    chunks = answer(engine, ask(max_new_tokens=5, min_new_tokens=5))
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 5
+    assert chunks[-1].finish_reason == "length"
+
+
+def test_max_length_counts_the_prompt(engine: Engine) -> None:
+    count = run(engine.count_tokens(ASK))
+    chunks = answer(engine, ask(max_length=count + 3, min_length=count + 3))
+    assert chunks[-1].usage is not None
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (count, 3)
+    with pytest.raises(PromptTooLongError, match=str(count)):
+        answer(engine, ask(max_length=count - 1))
+
+
+def test_a_stop_string_ends_the_answer_and_is_not_in_it(engine: Engine) -> None:
+    whole = text_of(answer(engine, ask(max_new_tokens=24)))
+    stop = whole[len(whole) // 2 : len(whole) // 2 + 4]
+    chunks = answer(engine, ask(max_new_tokens=24, stop=[stop, "never-in-any-answer"]))
+    assert text_of(chunks) == whole[: whole.index(stop)]
+    assert chunks[-1].finish_reason == "stop"
+    assert "".join(token.text for chunk in chunks for token in chunk.tokens) == text_of(chunks)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        Constraint(schema=SCHEMA),
+        Constraint(regex=r"[a-c]{3}-\d{2}(\.\d)?"),
+        Constraint(choices=("yes", "no", "maybe so")),
+    ],
+    ids=["schema", "regex", "choices"],
+)
+def test_a_constraint_is_kept(engine: Engine, constraint: Constraint) -> None:
+    from modelyard.engines.grammar import check_answer
+
+    request = ask((Message("user", "Tell me about Ada, aged 36."),), constraint=constraint, max_new_tokens=60)
+    chunks = answer(engine, request)
+    assert chunks[-1].finish_reason == "stop"
+    assert check_answer(constraint, text_of(chunks)) is None
+    assert not text_of(chunks) != text_of(chunks).strip()
+
+
+def test_sampling_keeps_a_constraint_too(engine: Engine) -> None:
+    request = ask(constraint=Constraint(schema=SCHEMA), temperature=1.5, seed=3, max_new_tokens=80)
+    data = json.loads(text_of(answer(engine, request)))
+    assert set(data) == {"name", "age"}
+
+
+RECURSIVE = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {"v": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+            "required": ["v", "next"],
+        }
+    },
+}
+BAD = {
+    "malformed": Constraint(schema={"type": 12}),
+    "unknown keyword": Constraint(schema={"type": "object", "propertis": {}}),
+    "huge": Constraint(schema={"enum": ["x" * 100 + str(at) for at in range(60_000)]}),
+    "deep": Constraint(schema=__import__("functools").reduce(lambda s, _: {"items": s}, range(3000), {})),
+    "endless": Constraint(schema={"$ref": "#"}),
+    "regex": Constraint(regex="(unclosed["),
+    "no choices": Constraint(choices=()),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_schema_fails_alone_while_others_run_on(engine: Engine, name: str) -> None:
+    expected = text_of(answer(engine, ask(max_new_tokens=24)))
+
+    async def together() -> tuple[list[Any], str]:
+        good = [asyncio.ensure_future(collect(engine, ask(max_new_tokens=24))) for _ in range(3)]
+        await asyncio.sleep(0)
+        bad = asyncio.ensure_future(collect(engine, ask(constraint=BAD[name])))
+        (error,) = await asyncio.gather(bad, return_exceptions=True)
+        return [text_of(await one) for one in good], error  # type: ignore[return-value]
+
+    texts, error = run(together())
+    assert isinstance(error, SchemaError), error
+    assert texts == [expected] * 3
+
+
+def test_a_recursive_schema_is_kept(engine: Engine) -> None:
+    constraint = Constraint(schema=RECURSIVE)
+    chunks = answer(engine, ask(constraint=constraint, max_new_tokens=60))
+    if chunks[-1].finish_reason == "stop":
+        assert "v" in json.loads(text_of(chunks))
+    assert text_of(chunks).startswith('{"v":')
+
+
+def test_score_adds_up_and_prefers_what_greedy_decoding_says(engine: Engine) -> None:
+    (one, two) = run(engine.score("The capital of France is", [" Paris, of course", " zebra 17 qq"]))
+    assert one.total == pytest.approx(sum(one.token_logprobs))
+    assert len(one.token_ids) == len(one.token_logprobs) > 0
+    assert all(value <= 0 for value in (*one.token_logprobs, *two.token_logprobs))
+    if engine.name != "fake":
+        assert one.total > two.total
+
+
+def test_score_is_the_same_whatever_is_scored_beside_it(engine: Engine) -> None:
+    prompt = "The quick brown fox jumps over the lazy dog, and " * 3
+    tails = [" runs", " sleeps for a very long time indeed", " eats"]
+    together = run(engine.score(prompt, tails))
+    again = run(engine.score(prompt, tails))
+    alone = [run(engine.score(prompt, [tail]))[0] for tail in tails]
+    for one, two, three in zip(together, again, alone, strict=True):
+        assert one.total == pytest.approx(two.total, abs=1e-4)
+        assert one.total == pytest.approx(three.total, abs=0.05 * len(one.token_ids))
+
+
+def test_score_agrees_with_generation(engine: Engine) -> None:
+    prompt = "The quick brown fox jumps over"
+    chunks = answer(engine, ask(prompt=prompt, max_new_tokens=6, min_new_tokens=6))
+    tokens = [token for chunk in chunks for token in chunk.tokens]
+    (score,) = run(engine.score(prompt, [text_of(chunks)]))
+    assert list(score.token_ids) == [token.id for token in tokens]
+    for token, scored in zip(tokens, score.token_logprobs, strict=True):
+        assert token.logprob == pytest.approx(scored, abs=0.25)
+
+
+@pytest.mark.parametrize("tails", [[], [""]], ids=["none", "empty"])
+def test_score_wants_continuations(engine: Engine, tails: list[str]) -> None:
+    with pytest.raises(InvalidArgumentError, match="continuations"):
+        run(engine.score("A prompt", tails))
+
+
+def test_requests_with_different_parameters_share_a_batch_unharmed(engine: Engine) -> None:
+    requests = [
+        ask(max_new_tokens=20),
+        ask(max_new_tokens=9, temperature=0.8, seed=11),
+        ask(max_new_tokens=15, constraint=Constraint(choices=("alpha", "beta"))),
+        ask(max_new_tokens=20, stop=["a"]),
+        ask((Message("user", "Count to ten."),), max_new_tokens=14, logprobs=False),
+    ]
+    alone = [text_of(answer(engine, request)) for request in requests]
+
+    async def together() -> list[str]:
+        return [text_of(chunks) for chunks in await asyncio.gather(*(collect(engine, one) for one in requests))]
+
+    crowd = run(together())
+    # The stop string, the constraint and the limits hold for each alone; batching may move a near-tie of a model.
+    assert crowd[2] == alone[2] and crowd[1] == alone[1]
+    assert "a" not in crowd[3]
+    same = sum(one == two for one, two in zip(alone, crowd, strict=True))
+    assert same >= 4
+
+
+def test_logprobs_can_be_left_out(engine: Engine) -> None:
+    chunks = answer(engine, ask(max_new_tokens=4, logprobs=False))
+    assert {token.logprob for chunk in chunks for token in chunk.tokens} == {None}
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_counts(engine: Engine) -> None:
+    context = engine.capabilities.context_length
+    long = (Message("user", "word " * (context + 50)),)
+    count = run(engine.count_tokens(long))
+    with pytest.raises(PromptTooLongError) as caught:
+        answer(engine, ask(long))
+    assert str(count) in caught.value.message and str(context) in caught.value.message
+
+
+def test_an_answer_that_the_context_shortens_is_said(engine: Engine) -> None:
+    context = engine.capabilities.context_length
+    chunks = answer(engine, ask(max_new_tokens=context, constraint=Constraint(choices=("yes",))))
+    assert [warning.code for warning in chunks[-1].warnings] == ["answer_shortened"]
+
+
+def test_an_empty_prompt_is_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidArgumentError, match="empty"):
+        answer(engine, ask(prompt=""))
+
+
+def test_what_the_engine_cannot_honour_is_refused(engine: Engine) -> None:
+    with pytest.raises(UnsupportedError, match="adapter"):
+        answer(engine, ask(adapter="some-adapter"))
+    with pytest.raises(UnsupportedError, match="image"):
+        answer(engine, ask((Message("user", (ImagePart(b"png"),)),)))
+
+
+LONG = (Message("user", "The quick brown fox jumps over the lazy dog. " * 120),)
+
+
+@pytest.mark.parametrize("when", ["in the prompt", "in the answer"])
+def test_leaving_frees_the_slot(engine: Engine, when: str) -> None:
+    async def leave() -> tuple[bool, float]:
+        stream = engine.generate(ask(LONG if when == "in the prompt" else ASK, max_new_tokens=400, min_new_tokens=400))
+        if when == "in the prompt":
+            task = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        else:
+            for _ in range(3):
+                await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]
+        began = time.monotonic()
+        return await free(engine), time.monotonic() - began
+
+    freed, waited = run(leave())
+    assert freed and waited < 1.5
+
+
+def test_a_deadline_ends_the_answer_with_its_own_error(engine: Engine) -> None:
+    async def late() -> bool:
+        with pytest.raises(DeadlineExceededError):
+            await collect(engine, ask(deadline=time.monotonic() - 1))
+        return await free(engine)
+
+    assert run(late())
+
+
+def test_many_leave_at_random_and_the_others_are_right(engine: Engine) -> None:
+    expected = text_of(answer(engine, ask(max_new_tokens=12)))
+
+    async def client(at: int) -> str | None:
+        if at % 3:
+            return text_of(await collect(engine, ask(max_new_tokens=12)))
+        stream = engine.generate(ask(LONG if at % 2 else ASK, max_new_tokens=200))
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.01 * (at % 7))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await stream.aclose()  # type: ignore[attr-defined]
+        return None
+
+    async def crowd() -> tuple[list[str | None], bool]:
+        return await asyncio.gather(*(client(at) for at in range(24))), await free(engine)
+
+    texts, freed = run(crowd())
+    assert freed
+    whole = [text for text in texts if text is not None]
+    # Batching can move a near-tie; most answers are the same to the letter, and all begin alike.
+    assert sum(text == expected for text in whole) >= len(whole) * 0.8
+    assert all(text[:8] == expected[:8] for text in whole)
+
+
+def test_the_fingerprint_names_model_engine_and_revision(engine: Engine) -> None:
+    found = engine.fingerprint
+    assert found.engine == engine.name and found.engine_version and found.model and found.revision and found.precision
+
+
+def test_memory_is_counted(engine: Engine) -> None:
+    answer(engine, ask(max_new_tokens=2))
+    found = engine.memory
+    if engine.name == "fake":
+        assert (found.weights, found.kv_cache) == (0, 0)
+    else:
+        assert found.weights > 50_000_000 and found.kv_cache > 0
+
+
+@pytest.mark.parametrize("close_first", [False, True])
+def test_a_closed_engine_refuses_and_closing_twice_is_harmless(
+    fresh: Callable[[], Engine], close_first: bool
+) -> None:
+    engine = fresh()
+    if not close_first:
+        answer(engine, ask(max_new_tokens=2))
+    engine.close()
+    engine.close()
+    with pytest.raises(ModelyardError):
+        answer(engine, ask(max_new_tokens=2))
