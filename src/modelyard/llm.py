@@ -9,12 +9,14 @@ import asyncio
 import enum
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from modelyard import portal
+from modelyard.catalog.lock import Lock, read_lock
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Capabilities, Engine
 from modelyard.errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError, nearest
@@ -84,6 +86,7 @@ class LLM:
         options: options of the engine, over the spec's.
         params: sampling parameters, over the spec's defaults and under a request's.
         settings: what `config_manager.get_param` answers.
+        lock: the catalogue's pins.
     """
 
     def __init__(
@@ -94,8 +97,10 @@ class LLM:
         options: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        lock: Lock | None = None,
     ) -> None:
         self.spec = spec
+        self._lock = lock
         self.config_manager = ConfigManager(settings or {})
         self._pool = pool or default_pool()
         self._options = dict(options or {})
@@ -120,7 +125,7 @@ class LLM:
             PromptTooLongError, SchemaError, UnsupportedError, DeadlineExceededError, EngineError: as named.
         """
         asked = self._request(prompt, how)
-        async with self._pool.lease(self.spec, self._options) as engine:
+        async with self._lease() as engine:
             requests = _sequences(asked.request)
             results = await _all(_collect(engine, one, asked) for one in requests)
         return replace(results[0], alternatives=tuple(results[1:]))
@@ -130,7 +135,7 @@ class LLM:
         asked = self._request(prompt, how)
         if asked.request.params.num_return_sequences > 1:
             raise UnsupportedError("a stream carries one answer", hint="Set num_return_sequences to 1.")
-        async with self._pool.lease(self.spec, self._options) as engine:
+        async with self._lease() as engine:
             text: list[str] = []
             chunks = _chunks(engine, asked)
             try:
@@ -151,23 +156,23 @@ class LLM:
         if isinstance(continuations, str):
             raise InvalidArgumentError("continuations is a string", hint="Pass a list of strings.")
         messages, text = read_prompt(prompt, None, raw)
-        async with self._pool.lease(self.spec, self._options) as engine:
+        async with self._lease() as engine:
             return await engine.score(text if text is not None else messages or (), continuations)
 
     async def count_tokens_async(self, prompt: Prompt, *, raw: bool = False) -> int:
         """How many tokens the prompt has, chat template included."""
         messages, text = read_prompt(prompt, None, raw)
-        async with self._pool.lease(self.spec, self._options) as engine:
+        async with self._lease() as engine:
             return await engine.count_tokens(text if text is not None else messages or ())
 
     async def load_async(self) -> Capabilities:
         """Loads the model now, and returns what it can do."""
-        async with self._pool.lease(self.spec, self._options) as engine:
+        async with self._lease() as engine:
             return engine.capabilities
 
     async def fingerprint_async(self) -> Fingerprint:
         """Which model this is, to the byte; loads it."""
-        async with self._pool.lease(self.spec, self._options) as engine:
+        async with self._lease() as engine:
             return engine.fingerprint
 
     def generate(self, prompt: Prompt, **how: Any) -> Result:
@@ -218,6 +223,9 @@ class LLM:
             ModelCapability.ADAPTERS: found.adapters,
             ModelCapability.CONTEXT_LENGTH: found.context_length,
         }
+
+    def _lease(self) -> AbstractAsyncContextManager[Engine]:
+        return self._pool.lease(self.spec, self._options, lock=self._lock)
 
     def close(self) -> None:
         """Unloads the model, once no request runs on it."""
@@ -345,16 +353,22 @@ def _shifted(chunk: Chunk, by: int) -> Chunk:
 
 def _closing(chunk: Chunk, asked: _Asked, text: str) -> Chunk:
     """The last chunk, with the warnings of the whole answer."""
-    unmet = _unmet(asked.request.constraint, text[len(asked.echo) :])
+    unmet = _unmet(asked.request.constraint, text[len(asked.echo) :], chunk.finish_reason or "error")
     return replace(chunk, warnings=(*asked.warnings, *chunk.warnings, *unmet))
 
 
-def _unmet(constraint: Constraint | None, text: str) -> tuple[Warning, ...]:
+def _unmet(constraint: Constraint | None, text: str, finish: FinishReason) -> tuple[Warning, ...]:
+    """A warning when the answer does not have the form that was asked for.
+
+    What the grammar enforces whole needs no second look; an answer that was cut has not got its form.
+    """
     if constraint is None:
         return ()
-    from modelyard.engines.grammar import check_answer
+    from modelyard.engines.grammar import check_answer, compile_constraint
 
-    problem = check_answer(constraint, text)
+    if finish != "stop":
+        return (Warning("constraint_not_met", "the answer was cut before it had the form that was asked for"),)
+    problem = check_answer(constraint, text) if compile_constraint(constraint).relaxed else None
     return () if problem is None else (Warning("constraint_not_met", problem),)
 
 
@@ -427,7 +441,7 @@ def create_llm(
     >>> create_llm("fake", max_tokens=3).generate("Hello").usage.completion_tokens
     3
     """
-    spec = _find(name, model, model_path, model_type, catalog)
+    spec, lock = _find(name, model, model_path, model_type, catalog)
     changes: dict[str, Any] = {}
     loading = dict(model_kwargs or {})
     pipeline = dict(pipeline_kwargs or {})
@@ -455,12 +469,13 @@ def create_llm(
         options={key: value for key, value in given.items() if value is not None},
         params=params,
         settings=settings,
+        lock=lock,
     )
 
 
 def _find(
     name: str, model: str | None, path: str | Path | None, kind: str | None, catalog: str | Path | None
-) -> ModelSpec:
+) -> tuple[ModelSpec, Lock | None]:
     from modelyard.catalog.load import load_catalog
 
     if kind not in (None, "gguf", "pipeline"):
@@ -482,7 +497,8 @@ def _find(
         raise ModelNotFoundError(f"there is no file or folder {path}", hint="Check model_path.")
     if kind == "gguf" and path and Path(path).suffix.lower() != ".gguf":
         raise InvalidArgumentError(f"model_type is 'gguf', and {path} is no .gguf file", hint="Check model_path.")
-    return load_catalog(Path(catalog) if catalog else None).resolve(wanted)
+    found = load_catalog(Path(catalog) if catalog else None)
+    return found.resolve(wanted), read_lock(found)
 
 
 def _at_revision(spec: ModelSpec, revision: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.catalog.lock import Lock
 from modelyard.catalog.model import Model
 from modelyard.catalog.progress import Progress, Silent
 from modelyard.catalog.spec import ModelSpec
@@ -50,9 +51,11 @@ class Pool:
         self._lock = threading.Lock()
 
     @asynccontextmanager
-    async def lease(self, spec: ModelSpec, options: Mapping[str, Any] | None = None) -> AsyncIterator[Engine]:
+    async def lease(
+        self, spec: ModelSpec, options: Mapping[str, Any] | None = None, *, lock: Lock | None = None
+    ) -> AsyncIterator[Engine]:
         """The loaded engine of a spec, kept for as long as the context lasts."""
-        entry = self._take(spec, dict(options or {}))
+        entry = self._take(spec, dict(options or {}), lock)
         try:
             yield await asyncio.wrap_future(_shielded(entry.engine))
         finally:
@@ -86,7 +89,7 @@ class Pool:
             else:
                 entry.engine.add_done_callback(lambda _, late=entry: _close(late))
 
-    def _take(self, spec: ModelSpec, options: dict[str, Any]) -> _Entry:
+    def _take(self, spec: ModelSpec, options: dict[str, Any], lock: Lock | None) -> _Entry:
         key = spec.model_dump_json() + json.dumps(options, sort_keys=True, default=repr)
         with self._lock:
             entry = self._entries.get(key)
@@ -94,6 +97,7 @@ class Pool:
                 entry = None  # a load that failed is tried again
             if entry is None:
                 how: dict[str, Any] = {"offline": self.offline, "progress": self.progress, "token": self._token}
+                how["lock"] = lock
                 entry = self._entries[key] = _Entry(spec, _in_thread(lambda: load_engine(spec, options, **how)))
             entry.leases += 1
             return entry
@@ -113,16 +117,14 @@ def load_engine(
     offline: bool = False,
     progress: Progress | None = None,
     token: str | None = None,
+    lock: Lock | None = None,
 ) -> Engine:
     """Gets a model's files and loads them on the engine that the plan picks. Blocks."""
     from modelyard.catalog.plan import plan
     from modelyard.catalog.pull import pull
 
     merged = {**spec.options, **options}
-    if spec.engine == "fake":
-        engine = installed_engine("fake")
-        return engine(Model.builtin(spec), merged)
-    model = pull(spec, offline=offline, progress=progress, token=token)
+    model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
     return installed_engine(plan(spec, availability(), model=model).engine)(model, merged)
 
 

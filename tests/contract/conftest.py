@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ ENGINES = {"fake": "fake", "openvino": "smollm2-135m"}
 @pytest.fixture(scope="session", params=[pytest.param(name, id=name) for name in ENGINES])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """One loaded engine, shared by the tests: what one of them leaves behind, the next one meets."""
-    spec = load_catalog(Path(__file__).with_name("models.yaml")).get(ENGINES[request.param])
+    spec = load_catalog().get(ENGINES[request.param])
     loaded = load_engine(spec, {})
     assert loaded.name == request.param
     yield loaded

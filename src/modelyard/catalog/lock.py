@@ -21,7 +21,7 @@ from modelyard.catalog.spec import HubSource, ModelSpec, PackageSource, Sha256
 from modelyard.errors import CatalogError
 
 LOCK_FILE = "models.lock"
-_HEADER = "# Written by `modelyard lock`; read by every pull. Keep it under version control.\n"
+_HEADER = "# Written by `modelyard models lock`; read by every pull. Keep it under version control.\n"
 
 
 class Pin(BaseModel):
@@ -57,7 +57,7 @@ class Lock:
                     f"'{spec.alias}' is locked at revision '{pin.revision}' of {source.repo}; "
                     f"the catalogue names '{source.revision or 'main'}'",
                     file=str(self.file) if self.file else None,
-                    hint="Write the lock again: `modelyard lock`.",
+                    hint="Write the lock again: `modelyard models lock`.",
                 )
             return pin
         return None
@@ -80,7 +80,7 @@ def read_lock(catalog: Catalog) -> Lock | None:
     document = read_document(file)
     raw = document.value
     if not isinstance(raw, dict) or not isinstance(raw.get("models"), dict):
-        raise document.error("'models' is missing", hint="Write the lock again: `modelyard lock`.")
+        raise document.error("'models' is missing", hint="Write the lock again: `modelyard models lock`.")
     pins: dict[str, tuple[Pin, ...]] = {}
     for alias, items in raw["models"].items():
         try:
@@ -91,7 +91,7 @@ def read_lock(catalog: Catalog) -> Lock | None:
                 if isinstance(error, ValidationError)
                 else str(error)
             )
-            hint = "Write the lock again: `modelyard lock`."
+            hint = "Write the lock again: `modelyard models lock`."
             raise document.error(
                 f"'{alias}' cannot be read: {reason}", ("models", alias), hint=hint
             ) from None

@@ -1,7 +1,7 @@
 """A constraint turned into one grammar, and a finished answer checked against the constraint.
 
 The grammar writes compact JSON, properties in the schema's order, so that a model cannot spend its tokens
-on white space. It may admit fewer texts than the constraint does; it admits more only where `relaxed` says so.
+on white space. It may admit fewer texts than the constraint does; more only where `relaxed` says so.
 """
 
 from __future__ import annotations
@@ -76,6 +76,14 @@ _CHECKED_AFTER = {
     "string": _names(""),
     "": _names("not if then else"),
 }
+_TRIVIAL: dict[str, tuple[object, ...]] = {
+    "uniqueItems": (False,),
+    "minProperties": (0,),
+    "propertyNames": (True,),
+    "unevaluatedProperties": (True, False),
+    "unevaluatedItems": (True, False),
+}
+"""Values of keywords that need no check afterwards: they ask nothing, or the grammar obeys them."""
 _KNOWN = _names("type enum const").union(
     _ANNOTATIONS, _COMBINING, *_BY_TYPE.values(), *_CHECKED_AFTER.values()
 )
@@ -97,14 +105,16 @@ _DATE = (
 )
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_HOST = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*(?:\.[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)*"
+_URI_CHAR = r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+_LABEL = r"[A-Za-z0-9]{1,30}(?:-[A-Za-z0-9]{1,30}){0,4}"
 _FORMATS = {
     "date": _DATE,
     "time": _TIME,
     "date-time": f"{_DATE}T{_TIME}",
     "uuid": r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
-    "email": rf"[A-Za-z0-9_%+-]+(?:\.[A-Za-z0-9_%+-]+)*@{_HOST}\.[A-Za-z]{{2,24}}",
-    "uri": r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+",
+    "email": r"[A-Za-z0-9_%+-]{1,32}(?:\.[A-Za-z0-9_%+-]{1,32}){0,4}"
+    rf"@(?:{_LABEL}\.){{1,6}}[A-Za-z]{{2,24}}",
+    "uri": rf"[A-Za-z][A-Za-z0-9+.-]{{0,11}}:{_URI_CHAR}+(?:#{_URI_CHAR}*)?",
     "ipv4": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
 }
 
@@ -309,7 +319,7 @@ def _check_schema(schema: Any) -> None:
         for key in inner:
             if key not in _KNOWN or (key == "$id" and path):
                 raise SchemaError(
-                    f"keyword '{key}' at {_place(path)} is not supported.{nearest(key, _KNOWN)}",
+                    f"keyword '{key}' at {_place(path)} is not supported.{nearest(key, _KNOWN - {key})}",
                     hint="Remove it, or write the same with the keywords of draft 2020-12.",
                 )
 
@@ -573,7 +583,7 @@ class _SchemaCompiler:
     def _typed(self, kind: str, schema: dict[str, Any], path: _Path) -> Node:
         group = "number" if kind == "integer" else kind
         for key in sorted(_CHECKED_AFTER.get(group, frozenset()) & schema.keys()):
-            if schema[key] not in (False, True, 0) or (key == "uniqueItems" and schema[key]):
+            if schema[key] not in _TRIVIAL.get(key, ()):
                 self._note(key, path)
         match kind:
             case "object":
@@ -652,7 +662,7 @@ class _SchemaCompiler:
             if value is not False:
                 key = self._pattern(pattern, f"patternProperties at {_place(path)}")
                 keys.append(seq(key, Lit(":"), self.compile(value, (*path, "patternProperties", pattern))))
-        if len(patterns) > 1 or False in patterns.values():
+        if len(patterns) > 1:
             self._note("patternProperties", path)
         if not patterns and extra is not False:
             keys.append(

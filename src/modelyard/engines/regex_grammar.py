@@ -27,6 +27,8 @@ that for each mask; blocks of blocks cost a few dozen states whatever n is."""
 
 Ranges = tuple[tuple[int, int], ...]
 LAST = 0x10FFFF
+_ASCII: Ranges = ((0, 0x7F),)
+_BEYOND: Ranges = ((0x80, LAST),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +148,34 @@ def quote(text: str) -> str:
 
 def _escape(char: str) -> str:
     short = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
-    code = ord(char)
-    return short or (
-        f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    )
+    return short or _code(ord(char))
+
+
+def _code(code: int) -> str:
+    # Never \xNN: xgrammar reads on through every hexadecimal digit that follows.
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _bound(code: int) -> str:
     char = chr(code)
-    return char if char.isascii() and char.isalnum() else _escape(char) if code >= 0x80 else f"\\x{code:02x}"
+    return char if char.isascii() and char.isalnum() else _code(code)
 
 
 def _class(ranges: Ranges) -> str:
-    negated = ranges[-1][1] == LAST and ranges != ((0, LAST),)
-    shown = complement(ranges) if negated else ranges
+    if ranges[-1] == (0, LAST):
+        return f"({_class(_ASCII)} | {_class(_BEYOND)})"
+    # A negated class may name ASCII alone: xgrammar takes no others there.
+    negated = ranges[-1][1] == LAST and ranges[-1][0] <= _BEYOND[0][0]
+    shown = complement(ranges) if negated else _split(ranges)
     body = "".join(_bound(low) if low == high else f"{_bound(low)}-{_bound(high)}" for low, high in shown)
     return f"[{'^' if negated else ''}{body}]"
+
+
+def _split(ranges: Ranges) -> list[tuple[int, int]]:
+    """The ranges cut where ASCII ends, without surrogates, which no text holds."""
+    kept = [_ASCII[0], (0x80, 0xD7FF), (0xE000, LAST)]
+    pairs = [(max(a, low), min(b, high)) for low, high in ranges for a, b in kept]
+    return [(low, high) for low, high in pairs if low <= high]
 
 
 def _quantifier(low: int, high: int | None) -> str:
@@ -288,11 +302,13 @@ class Rules:
     def endless(self, root: Node) -> bool:
         """Whether no sentence of the root ever ends, because it always refers back to itself."""
         ending: set[str] = set()
-        while True:
-            more = {n for n, body in self._bodies.items() if n not in ending and _ends(body, ending)}
-            if not more:
-                return not _ends(root, ending)
-            ending |= more
+        before = -1
+        while len(ending) > before:
+            before = len(ending)
+            for name, body in self._bodies.items():
+                if name not in ending and _ends(body, ending):
+                    ending.add(name)
+        return not _ends(root, ending)
 
     def text(self, root: Node) -> str:
         """The grammar, `root` first, with the rules that it reaches."""
@@ -426,7 +442,8 @@ class RegexGrammar:
         if str(value[2][0][0]) not in ("IN", "ANY", "LITERAL", "NOT_LITERAL"):
             return None
         high = None if value[1] == _max_repeat() else int(value[1])
-        return self._item(*value[2][0], 1, 1), int(value[0]), high
+        inner, content = value[2][0]
+        return self._item(inner, content, 1, 1), int(value[0]), high
 
     def _parse(self) -> Any:
         import re._parser as parser  # type: ignore[import-not-found]  # typeshed leaves it out
@@ -503,7 +520,8 @@ class RegexGrammar:
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT" as kind:
                 if kind == "POSSESSIVE_REPEAT":
                     self._note_atomic()
-                return self._repeat(*value, depth, times)
+                low, high, body = value
+                return self._repeat(low, high, body, depth, times)
             case "AT" if str(value) in _STARTS | _ENDS:
                 raise self._error("has an anchor inside", "Anchors work at the ends alone.")
             case kind:

@@ -1,9 +1,10 @@
 """Ground: where in the text a model's quote stands.
 
-Four methods, the first that finds anything decides: `exact`; `normalised` (white space, dashes, quotation marks,
-ligatures, table separators, an ellipsis at the ends, then case, then spaces altogether); `numeric` (another form
-of the same number); `fuzzy` (slips of a few characters). None of them finds a part of a longer number, and none
-lets a number in the quote stand for another in the text. A quote is never used as a regular expression.
+Four methods, the first that finds anything decides: `exact`; `normalised` (white space, dashes, quotation
+marks, ligatures, table separators, an ellipsis at the ends, then case, then spaces altogether); `numeric`
+(another form of the same number); `fuzzy` (slips of a few characters). None of them finds a part of a longer
+number, and none lets a number in the quote stand for another in the text. A quote is never used as a regular
+expression.
 
 >>> text = "Basic | $(0.41) | $0.34"
 >>> ground(text, "basic $ (0.41)")
@@ -31,11 +32,12 @@ __all__ = ["GroundingIndex", "Span", "ground", "ground_all", "parse_number"]
 Method = Literal["exact", "normalised", "numeric", "fuzzy"]
 
 FUZZY_THRESHOLD = 0.85
-"""Least share of equal characters (rapidfuzz `ratio`: 1 - insertions and deletions / both lengths) of a fuzzy match."""
+"""Least similarity of a fuzzy match: rapidfuzz's `ratio`, 1 - (insertions + deletions) / both lengths."""
 
 _LEAST_CONTEXT = 0.5  # share of the quote's words beside a number that stands in for the whole quote
 _CONTEXT = 300
 _MOST_SPANS = 1000
+_MOST_MOVES = 12
 _FUZZY_LENGTHS = range(8, 2001)
 _COMMON = 200
 _WINDOWS = 8
@@ -280,11 +282,35 @@ class _Search:
         start, end = _whole_words(text, start, end)
         if start >= end:
             return None
+        start, end = self._settle(lambda a, b: fuzz.ratio(wanted, text[a:b]), start, end)
         similarity = fuzz.ratio(wanted, text[start:end]) / 100
         raw = self._index.lowered.span(start, end)
         if similarity < FUZZY_THRESHOLD or raw is None or not self._same_claims(*raw):
             return None
         return Span(*raw, "fuzzy", similarity)
+
+    def _settle(self, likeness: Callable[[int, int], float], start: int, end: int) -> tuple[int, int]:
+        """The range with words and signs added or dropped at its ends for as long as it grows more alike.
+
+        The alignment is as wide as the quote, so a slip in the middle shifts its ends.
+        """
+        best = likeness(start, end)
+        for _ in range(_MOST_MOVES):
+            near = [(a, end) for a in self._moves(start)] + [(start, b) for b in self._moves(end)]
+            tried = [(likeness(a, b), a, b) for a, b in near if a < b]
+            like, first, last = max(tried, default=(0.0, start, end))
+            if like <= best:
+                break
+            best, start, end = like, first, last
+        return start, end
+
+    def _moves(self, place: int) -> set[int]:
+        """The ends of the words on both sides of a place, and the places one character off between words."""
+        words, text = self._index.words, self._index.lowered.text
+        after = bisect_left(words, place, key=lambda word: word[0])
+        around = {edge for word in words[max(0, after - 2) : after + 2] for edge in word}
+        beside = {at for at in (place - 1, place + 1) if 0 <= at <= len(text) and not _in_word(text, at)}
+        return {at for at in around | beside if not cuts(text, at)} - {place}
 
     def _same_claims(self, start: int, end: int) -> bool:
         """Every number of the quote, and every denial of either, stands on both sides."""
@@ -301,7 +327,7 @@ class _Search:
         return names <= set(figures(text[start:end])) and _denials(self._quote) == _denials(text[start:end])
 
     def _number_in_context(self) -> list[Span]:
-        """The value's own place, where the quote is a row or sentence told too freely but with the same words."""
+        """The value's own place, where the quote tells a row too freely but with the same words."""
         value = self._value_number
         if value is None or value not in {
             reading for one in numbers(self._quote) for reading in one.readings
@@ -351,11 +377,15 @@ def _denials(text: str) -> int:
     return sum(word in _DENIALS for word in _WORD.findall(folded)) + folded.count("n't")
 
 
+def _in_word(text: str, place: int) -> bool:
+    return 0 < place < len(text) and text[place - 1 : place + 1].isalnum()
+
+
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     """The range widened to whole words and numbers, without white space at its ends."""
-    while start > 0 and start < len(text) and (text[start - 1 : start + 1].isalnum() or cuts(text, start)):
+    while _in_word(text, start) or cuts(text, start):
         start -= 1
-    while end < len(text) and end > 0 and (text[end - 1 : end + 1].isalnum() or cuts(text, end)):
+    while _in_word(text, end) or cuts(text, end):
         end += 1
     while start < end and text[start] == " ":
         start += 1

@@ -58,13 +58,13 @@ class Number(NamedTuple):
 
 
 def parse_number(surface: str) -> Decimal | None:
-    """The one number in a short piece of text, else None: no number, several, or a form that has to be guessed.
+    """The one number in a short text; None where there is none, several, or a form to be guessed.
 
     Brackets and a leading dash are a minus; thousands have commas; `cents`, `thousand`, `million`, `billion`
     and `trillion` are counted in; a percentage keeps its figure; European forms (`1.234,5`) are not guessed.
 
-    >>> [parse_number(one) for one in ("(0.23)", "-$0.23", ".41", "27 cents", "1.2 million", "12%")]
-    [Decimal('-0.23'), Decimal('-0.23'), Decimal('0.41'), Decimal('0.27'), Decimal('1200000.0'), Decimal('12')]
+    >>> [parse_number(one) for one in ("(0.23)", "-$0.23", ".41", "27 cents", "2 million", "12%")]
+    [Decimal('-0.23'), Decimal('-0.23'), Decimal('0.41'), Decimal('0.27'), Decimal('2000000'), Decimal('12')]
     >>> [parse_number(one) for one in ("N/A", "nan", "1.14 or 1.15", "1.234,5", "2020-03-31", "Q1")]
     [None, None, None, None, None, None]
     """

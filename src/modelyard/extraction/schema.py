@@ -19,8 +19,12 @@ from modelyard.extraction.numbers import parse_number
 
 _TYPES = ("number", "integer", "string", "boolean", "array", "object")
 _SHORT_KEYS = frozenset(
-    "type description unit nullable required enum items format pattern minimum maximum properties".split()
-)
+    (
+        "type", "description", "unit", "nullable", "required", "enum", "items", "format", "pattern",
+        "minimum", "maximum", "properties",
+    )
+)  # fmt: skip
+_LIMITS: tuple[str, ...] = ("format", "pattern", "minimum", "maximum", "maxLength")
 _FILE_KEYS = frozenset(("name", "title", "description", "fields"))
 _SHORT_TYPES: dict[str, dict[str, str]] = {
     **{name: {"type": name} for name in _TYPES},
@@ -105,7 +109,7 @@ def answer_schema(
 
 
 def coerce(field: Field, raw: object) -> tuple[Any, str | None]:
-    """A model's value in the field's type, and what is wrong with it; None with a problem where it does not fit.
+    """A model's value in the field's type, and what is wrong with it; None where it does not fit.
 
     >>> coerce(Field("eps", "number"), "$(0.41)"), coerce(Field("eps", "number"), "about two")
     ((-0.41, None), (None, "'about two' is no number"))
@@ -138,9 +142,7 @@ def _or_null(schema: dict[str, Any], field: Field) -> dict[str, Any]:
     if field.type in ("array", "object"):
         options = [option for option in bare.pop("anyOf", []) if option != {"type": "null"}] or [bare]
         return {"anyOf": [{**options[0], "type": field.type}, {"type": "null"}]}
-    limits = {
-        key: bare[key] for key in ("format", "pattern", "minimum", "maximum", "maxLength") if key in bare
-    }
+    limits = {key: bare[key] for key in _LIMITS if key in bare}
     return {"type": [field.type, "null"], **limits}
 
 

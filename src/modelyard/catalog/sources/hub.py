@@ -195,7 +195,7 @@ def _expected(spec: ModelSpec, source: HubSource, names: list[str], lock: Lock |
         if len(names) != 1:
             raise InvalidArgumentError(
                 f"'{spec.alias}' has one 'sha256', and '{source.file}' is {len(names)} files",
-                hint="Leave 'sha256' out; `modelyard lock` keeps one for each file.",
+                hint="Leave 'sha256' out; `modelyard models lock` keeps one for each file.",
             )
         expected[names[0]] = source.sha256
     return expected

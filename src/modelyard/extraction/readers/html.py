@@ -11,19 +11,26 @@ from typing import Any, NamedTuple
 
 from lxml import etree
 
+from modelyard.errors import DocumentError
 from modelyard.extraction.readers import tables
 from modelyard.extraction.readers.tables import Cell
 
 _DROPPED = frozenset(
-    "script style noscript template head title svg math object iframe audio video canvas select textarea "
-    "ix:header ix:hidden".split()
-)
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption "
-    "figure footer form h1 h2 h3 h4 h5 h6 header hr html legend li main menu nav ol p pre section summary "
-    "table tbody td tfoot th thead tr ul document type sequence filename description text".split()
-)
-_HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
+    (
+        "script", "style", "noscript", "template", "head", "title", "svg", "math", "object",
+        "iframe", "audio", "video", "canvas", "select", "textarea", "ix:header", "ix:hidden",
+    )
+)  # fmt: skip
+_HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
+_BLOCKS = _HEADINGS | frozenset(
+    (
+        "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details",
+        "dialog", "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form",
+        "header", "hr", "html", "legend", "li", "main", "menu", "nav", "ol", "p", "pre", "section",
+        "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+        "document", "type", "sequence", "filename", "description", "text",  # EDGAR's own, around a filing
+    )
+)  # fmt: skip
 _HIDING = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 # XML and libxml2 hold no control characters, and a zero byte would end the document there.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -41,7 +48,11 @@ class Line(NamedTuple):
 
 
 def read_html(source: str) -> list[Line]:
-    """The lines of an HTML page or fragment; empty where nothing is to be seen."""
+    """The lines of an HTML page or fragment; empty where nothing is to be seen.
+
+    Raises:
+        DocumentError: elements nested so deeply that text would be lost.
+    """
     root = _parse(source)
     return [] if root is None else _Page(root).lines
 
@@ -52,9 +63,15 @@ def _parse(source: str) -> Any:
         return None
     parser = etree.HTMLParser(encoding="utf-8", remove_blank_text=False, huge_tree=True)
     try:
-        return etree.fromstring(clean.encode("utf-8"), parser)
+        root = etree.fromstring(clean.encode("utf-8"), parser)
     except etree.XMLSyntaxError:
-        return None  # libxml2 found no element at all, as in "<>"
+        root = None  # libxml2 found no element at all, as in "<>"
+    # libxml2 goes on without what lies deeper than 2,048 elements, so only its log tells.
+    if any("depth" in entry.message.lower() for entry in parser.error_log):
+        raise DocumentError(
+            "the page is nested too deeply", hint="Save it as text from a browser, and read that."
+        )
+    return root
 
 
 class _Table:
@@ -196,7 +213,7 @@ class _Page:
             self._inline.append(text if self._pre else text.replace("\n", " ").replace("\r", " "))
 
     def _take(self) -> list[str]:
-        """The pending text as lines; white space collapsed except where the page says it is laid out by it."""
+        """The pending text as lines; white space collapsed except where it is the layout."""
         said = _INVISIBLE.sub("", "".join(self._inline))
         self._inline.clear()
         if self._pre and self._table is None:

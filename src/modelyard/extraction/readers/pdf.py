@@ -150,7 +150,7 @@ def _reading_order(rows: list[_Line]) -> list[_Line]:
     ordered: list[_Line] = []
     run: list[_Line] = []
     for row in [*rows, []]:
-        if _two_columns(row) and (not run or row[0][1] < run[0][1][0] and row[1][0] > run[0][0][1]):
+        if _two_columns(row) and (not run or _same_gutter(row, run[0])):
             run.append(row)
             continue
         if len(run) >= _FEWEST_COLUMN_LINES:
@@ -160,6 +160,10 @@ def _reading_order(rows: list[_Line]) -> list[_Line]:
         run = [row] if _two_columns(row) else []
         ordered += [row] if row and not run else []
     return ordered
+
+
+def _same_gutter(row: _Line, first: _Line) -> bool:
+    return row[0][1] < first[1][0] and row[1][0] > first[0][1]
 
 
 def _two_columns(row: _Line) -> bool:

@@ -1,0 +1,56 @@
+"""The prompt of an extraction: the task first, the same for every document, then the document.
+
+What is the same comes first, so that an engine with a prefix cache reads it once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.extraction.schema import ExtractionSchema, Field
+from modelyard.extraction.task import Task
+from modelyard.types import Message
+
+_SYSTEM = "You read documents and copy facts out of them. You never guess and never calculate."
+_HOW = (
+    'Read the document and answer with JSON. For each field copy, word for word, the whole line of the document '
+    'that holds it as "quote"; then give what it says as "value". '
+    "If the document does not give a field, its quote and its value are null."
+)
+
+
+def build_messages(task: Task, text: str) -> tuple[Message, ...]:
+    """The conversation that asks for all fields of a task out of one document.
+
+    >>> from modelyard.extraction.task import load_task
+    >>> build_messages(load_task("eps_extraction"), "EPS was $1.20")[-1].text.endswith("EPS was $1.20")
+    True
+    """
+    turns = [Message("system", _SYSTEM)]
+    for example in task.examples:
+        turns.append(Message("user", _question(task, example.text)))
+        turns.append(Message("assistant", _answer(task.schema, example.answer)))
+    turns.append(Message("user", _question(task, text)))
+    return tuple(turns)
+
+
+def _question(task: Task, text: str) -> str:
+    fields = "\n".join(_described(field) for field in task.schema.fields)
+    parts = [_HOW, f"Fields:\n{fields}", task.instructions, f"Document:\n{text.strip()}"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _described(field: Field) -> str:
+    kind = ", ".join(part for part in (field.type, field.unit) if part)
+    choices = f" One of: {', '.join(map(str, field.enum))}." if field.enum else ""
+    about = f": {field.description}" if field.description else ""
+    return f"- {field.name} ({kind}){about}{choices}"
+
+
+def _answer(schema: ExtractionSchema, answer: Mapping[str, Any]) -> str:
+    """An example's answer in the form that the model is held to."""
+    empty = {"quote": None, "value": None}
+    data = {field.name: {**empty, **answer.get(field.name, {})} for field in schema.fields}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
