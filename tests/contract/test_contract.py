@@ -93,7 +93,7 @@ def test_greedy_answers_repeat(engine: Engine) -> None:
     assert text_of(answer(engine, ask(max_new_tokens=16))) == text_of(answer(engine, ask(max_new_tokens=16)))
 
 
-def test_a_seed_repeats_a_sample_alone_and_in_a_crowd_and_no_seed_does_not(engine: Engine) -> None:
+def test_a_seed_repeats_a_sample_alone_and_in_a_crowd_and_no_seed_does_not(engine: Engine, noise: float) -> None:
     how = {"temperature": 1.2, "max_new_tokens": 16, "min_new_tokens": 8}
 
     async def crowd() -> list[str]:
@@ -103,7 +103,10 @@ def test_a_seed_repeats_a_sample_alone_and_in_a_crowd_and_no_seed_does_not(engin
 
     alone = text_of(answer(engine, ask(seed=7, **how)))
     first, second, third, again, loose, other = run(crowd())
-    assert first == again == alone
+    if noise < 0.1:
+        assert first == again == alone
+    else:
+        assert first[:3] == again[:3] == alone[:3]
     assert len({first, second, third}) == 3
     assert loose != other
 
@@ -220,17 +223,17 @@ def test_score_is_the_same_whatever_is_scored_beside_it(engine: Engine) -> None:
     alone = [run(engine.score(prompt, [tail]))[0] for tail in tails]
     for one, two, three in zip(together, again, alone, strict=True):
         assert one.total == pytest.approx(two.total, abs=1e-4)
-        assert one.total == pytest.approx(three.total, abs=0.05 * len(one.token_ids))
+        assert one.total == pytest.approx(three.total, abs=0.01 * len(one.token_ids))
 
 
-def test_score_agrees_with_generation(engine: Engine) -> None:
+def test_score_agrees_with_generation(engine: Engine, noise: float) -> None:
     prompt = "The quick brown fox jumps over"
     chunks = answer(engine, ask(prompt=prompt, max_new_tokens=6, min_new_tokens=6))
     tokens = [token for chunk in chunks for token in chunk.tokens]
     (score,) = run(engine.score(prompt, [text_of(chunks)]))
     assert list(score.token_ids) == [token.id for token in tokens]
     for token, scored in zip(tokens, score.token_logprobs, strict=True):
-        assert token.logprob == pytest.approx(scored, abs=0.25)
+        assert token.logprob == pytest.approx(scored, abs=noise)
 
 
 @pytest.mark.parametrize("tails", [[], [""]], ids=["none", "empty"])
@@ -239,7 +242,7 @@ def test_score_wants_continuations(engine: Engine, tails: list[str]) -> None:
         run(engine.score("A prompt", tails))
 
 
-def test_requests_with_different_parameters_share_a_batch_unharmed(engine: Engine) -> None:
+def test_requests_with_different_parameters_share_a_batch_unharmed(engine: Engine, noise: float) -> None:
     requests = [
         ask(max_new_tokens=20),
         ask(max_new_tokens=9, temperature=0.8, seed=11),
@@ -253,11 +256,9 @@ def test_requests_with_different_parameters_share_a_batch_unharmed(engine: Engin
         return [text_of(chunks) for chunks in await asyncio.gather(*(collect(engine, one) for one in requests))]
 
     crowd = run(together())
-    # The stop string, the constraint and the limits hold for each alone; batching may move a near-tie of a model.
-    assert crowd[2] == alone[2] and crowd[1] == alone[1]
-    assert "a" not in crowd[3]
-    same = sum(one == two for one, two in zip(alone, crowd, strict=True))
-    assert same >= 4
+    assert crowd[2] == alone[2] and "a" not in crowd[3]
+    if noise < 0.1:
+        assert crowd == alone
 
 
 def test_logprobs_can_be_left_out(engine: Engine) -> None:
@@ -324,7 +325,7 @@ def test_a_deadline_ends_the_answer_with_its_own_error(engine: Engine) -> None:
     assert run(late())
 
 
-def test_many_leave_at_random_and_the_others_are_right(engine: Engine) -> None:
+def test_many_leave_at_random_and_the_others_are_right(engine: Engine, noise: float) -> None:
     expected = text_of(answer(engine, ask(max_new_tokens=12)))
 
     async def client(at: int) -> str | None:
@@ -344,9 +345,9 @@ def test_many_leave_at_random_and_the_others_are_right(engine: Engine) -> None:
     texts, freed = run(crowd())
     assert freed
     whole = [text for text in texts if text is not None]
-    # Batching can move a near-tie; most answers are the same to the letter, and all begin alike.
-    assert sum(text == expected for text in whole) >= len(whole) * 0.8
     assert all(text[:8] == expected[:8] for text in whole)
+    if noise < 0.1:
+        assert whole == [expected] * len(whole)
 
 
 def test_the_fingerprint_names_model_engine_and_revision(engine: Engine) -> None:
