@@ -200,7 +200,7 @@ def render_demo(demo: Demo) -> str:
         for run in demo.runs
     ]
     return render_page(
-        f"{task.title or task.name}, read by {_listed([run.model for run in demo.runs])}",
+        f"{task.title or task.name}: {_count(runs, 'model')}, {_count(task.documents, 'filing')}",
         runs,
         about=_about(demo),
         labels=[Labels(document.labels, document.source) for document in task.documents],
@@ -217,9 +217,8 @@ def _about(demo: Demo) -> str:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def check_writable(path: Path) -> None:

@@ -7,7 +7,6 @@ error, or a warning where one of them plainly wins.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -200,7 +199,7 @@ def _checked(given: str, name: str, value: Any, where: str) -> Any:
     low, high, words = _BOUNDS[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad(given, value, f"a number, {words}", where)
-    if not math.isfinite(value) or not low <= value <= high:
+    if not low <= value <= high:  # NaN is not, either
         raise _bad(given, value, words, where)
     if name in _INTEGERS:
         if value != int(value):
@@ -217,4 +216,8 @@ def _stop_strings(given: str, value: Any, where: str) -> tuple[str, ...]:
 
 
 def _bad(given: str, value: Any, wanted: str, where: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{where} '{given}' has value {value!r}", hint=f"It has to be {wanted}.")
+    try:
+        shown = f"{value!r:.200}"
+    except ValueError:  # Python does not print a whole number of more than 4300 digits
+        shown = "of thousands of digits"
+    return InvalidArgumentError(f"{where} '{given}' has value {shown}", hint=f"It has to be {wanted}.")

@@ -13,6 +13,8 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from modelyard.errors import InvalidArgumentError
+
 T = TypeVar("T")
 _END = object()
 
@@ -31,7 +33,13 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     >>> run(double(21))
     42
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _event_loop())
+    event_loop = _event_loop()
+    try:
+        _refuse_inside(event_loop)
+    except InvalidArgumentError:
+        coroutine.close()
+        raise
+    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop)
     try:
         return future.result()
     except BaseException:
@@ -40,13 +48,19 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def iterate(source: AsyncIterator[T]) -> Iterator[T]:
-    """Iterates over an asynchronous iterator; leaving early closes it."""
+    """Iterates over an asynchronous iterator, one item when it is asked for; leaving early closes it."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    event_loop = _event_loop()
+    _refuse_inside(event_loop)
+    wanted = asyncio.Semaphore(0)
 
     async def pump() -> None:
         try:
+            # Not a step ahead of its reader: one who leaves must not find the answer finished behind him.
+            await wanted.acquire()
             async for item in source:
                 items.put(item)
+                await wanted.acquire()
         except BaseException as error:
             items.put(error)
             raise
@@ -54,11 +68,28 @@ def iterate(source: AsyncIterator[T]) -> Iterator[T]:
             await source.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
             items.put(_END)
 
-    future = asyncio.run_coroutine_threadsafe(pump(), _event_loop())
+    future = asyncio.run_coroutine_threadsafe(pump(), event_loop)
     try:
-        while (item := items.get()) is not _END:
+        while True:
+            event_loop.call_soon_threadsafe(wanted.release)
+            item = items.get()
+            if item is _END:
+                return
             if isinstance(item, BaseException):
                 raise item
             yield item
     finally:
         future.cancel()
+
+
+def _refuse_inside(event_loop: asyncio.AbstractEventLoop) -> None:
+    """A synchronous call from the portal's own thread would wait for itself for ever."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if here is event_loop:
+        raise InvalidArgumentError(
+            "a synchronous call is made from a callback or coroutine that modelyard itself runs",
+            hint="Await its asynchronous twin there (generate_async, stream_async, …).",
+        )

@@ -350,6 +350,19 @@ def test_many_leave_at_random_and_the_others_are_right(engine: Engine, noise: fl
         assert whole == [expected] * len(whole)
 
 
+def test_many_long_and_constrained_prompts_at_once_all_get_their_answer(engine: Engine) -> None:
+    messages = [(Message("user", f"{at} " + "word " * 150),) for at in range(16)]
+    requests = [ask(one, max_new_tokens=3, constraint=Constraint(choices=("yes", "no"))) for one in messages]
+    requests += [ask((Message("user", f"{at} " + "ab " * 20000),)) for at in range(4)]
+
+    async def crowd() -> list[Any]:
+        return await asyncio.gather(*(collect(engine, one) for one in requests), return_exceptions=True)
+
+    found = run(crowd())
+    assert {text_of(chunks) for chunks in found[:16]} <= {"yes", "no"}
+    assert all(isinstance(one, PromptTooLongError) for one in found[16:])
+
+
 def test_the_fingerprint_names_model_engine_and_revision(engine: Engine) -> None:
     found = engine.fingerprint
     assert found.engine == engine.name and found.engine_version and found.model and found.revision and found.precision

@@ -48,7 +48,7 @@ def demo(
 
 
 class _Reading:
-    """A bar for each model in turn; the waiting thread takes it down, so that Ctrl-C leaves a clean terminal."""
+    """A bar for each model in turn, taken down by the waiting thread: Ctrl-C leaves a clean terminal."""
 
     def __init__(self) -> None:
         self._counter: Counter | None = None

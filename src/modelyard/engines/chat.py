@@ -33,15 +33,15 @@ def render_chat(
         raise UnsupportedError("the messages hold images, and this model reads text alone", hint="Use a vision model.")
     if not template:
         return "\n\n".join(message.text for message in messages), False
-    from jinja2 import TemplateError
-
     turns = [{"role": message.role, "content": message.text} for message in messages]
     try:
         text = _compiled(template).render(
             messages=turns, add_generation_prompt=True, bos_token=bos, eos_token=eos, tools=None
         )
-    except TemplateError as error:
-        roles = ", ".join(message.role for message in messages)
+    except InvalidArgumentError:
+        raise
+    except Exception as error:  # a template is somebody's program: it may fail in any way
+        roles = ", ".join(dict.fromkeys(message.role for message in messages))
         raise InvalidArgumentError(
             f"the model's chat template refused the messages ({roles}): {error}",
             hint="Many templates want user and assistant to alternate, and some know no system role.",
@@ -68,8 +68,16 @@ def _compiled(template: str) -> Any:
         ) from error
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _refuse(message: str) -> None:

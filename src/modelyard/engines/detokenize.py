@@ -54,6 +54,7 @@ class TextStream:
             if rest and self._held:
                 last = self._held.pop()
                 self._length -= len(last.text)
+                self._tail = self._tail[: max(0, len(self._tail) - len(last.text))]
                 self._add(replace(last, text=last.text + rest, end=last.end + len(rest)))
             elif rest:
                 self._add(Token(rest, -1, None, self._length, self._length + len(rest)))
@@ -65,9 +66,10 @@ class TextStream:
         self._length += len(token.text)
         if self._stop:
             self._tail += token.text
-            found = [at for at in (self._tail.find(stop) for stop in self._stop) if at >= 0]
+            # The stop string that is complete first ends the answer, however the tokens cut the text.
+            found = [(at + len(stop), at) for stop in self._stop if (at := self._tail.find(stop)) >= 0]
             if found:
-                self._cut(self._length - len(self._tail) + min(found))
+                self._cut(self._length - len(self._tail) + min(found)[1])
 
     def _cut(self, end: int) -> None:
         kept = [token for token in self._held if token.start < end or (token.start == end and not token.text)]

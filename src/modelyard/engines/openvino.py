@@ -82,6 +82,9 @@ class OpenVINOEngine(Engine):
         except RuntimeError as error:
             raise _load_error(model, error) from error
         self._tokenizer = pipeline.get_tokenizer()
+        # Two threads inside `encode` wait for each other for ever, one with the interpreter's lock, one with
+        # the tokenizer's only free request: they take turns here.
+        self._tokenizer_lock = threading.Lock()
         self._pieces = _pieces(self._tokenizer, self._facts)
         self._eos = frozenset(self._facts["eos"])
         self._pipeline = pipeline
@@ -121,7 +124,7 @@ class OpenVINOEngine(Engine):
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
         large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None
         event_loop = asyncio.get_running_loop()
-        if large:
+        if large or self._tokenizer_lock.locked():
             job = await asyncio.to_thread(self._job, request, event_loop)
         else:
             job = self._job(request, event_loop)
@@ -162,7 +165,8 @@ class OpenVINOEngine(Engine):
         return self._ids(text, special=not templated), text, not templated, warnings
 
     def _ids(self, text: str, *, special: bool) -> np.ndarray:
-        encoded: np.ndarray = self._tokenizer.encode(text, add_special_tokens=special).input_ids.data[0]
+        with self._tokenizer_lock:
+            encoded: np.ndarray = self._tokenizer.encode(text, add_special_tokens=special).input_ids.data[0]
         return encoded.astype(np.int64, copy=True)
 
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:

@@ -47,6 +47,13 @@
     });
   }
 
+  // A table that fits has nothing to scroll, and needs no stop of the Tab key.
+  function stops() {
+    for (const box of document.querySelectorAll(".scroll")) box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1;
+  }
+  stops();
+  addEventListener("resize", stops);
+
   for (const box of document.querySelectorAll(".text")) {
     const first = box.querySelector("mark");
     if (first && !location.hash) centre(first, "auto");

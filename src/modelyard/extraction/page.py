@@ -341,15 +341,15 @@ def _summary(run: PageRun, at: int, sections: Sequence[_Section], columns: Seque
 def _show(value: Any) -> str:
     """A value as people write it.
 
-    >>> _show(-0.41), _show(12.0), _show(None), _show(["a", "b"])
-    ('-0.41', '12', '–', '["a", "b"]')
+    >>> _show(-0.41), _show(12.0), _show(0.1 + 0.2), _show(None), _show(["a", "b"])
+    ('-0.41', '12', '0.3', '–', '["a", "b"]')
     """
     if value is None:
         return "–"
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if isinstance(value, float) and abs(value) < 1e15:
+        return str(int(value)) if value.is_integer() else f"{value:.12g}"
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -1,0 +1,1 @@
+"""The engines: one contract, one file an engine, and what engines share."""
