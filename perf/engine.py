@@ -31,7 +31,9 @@ STREAMS = (1, 16, 64)
 
 def prompts(count: int, round_: int) -> list[str]:
     """Prompts that no earlier round has left in the prefix cache."""
-    return [f"Round {round_}, story {at}: one morning the old ship left the harbour and" for at in range(count)]
+    return [
+        f"Round {round_}, story {at}: one morning the old ship left the harbour and" for at in range(count)
+    ]
 
 
 def raw_round(pipeline: Any, texts: list[str]) -> tuple[float, float]:
@@ -77,7 +79,9 @@ async def our_round(engine: OpenVINOEngine, texts: list[str]) -> tuple[float, fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     engine = load_engine(load_catalog().get("smollm2-135m"), {})
@@ -86,23 +90,28 @@ def main() -> None:
     scheduler.enable_prefix_caching = True
     pipeline = genai.ContinuousBatchingPipeline(str(engine.folder), scheduler, "CPU")
     found: dict[str, Any] = {"what": "engine", "model": "smollm2-135m", "openvino": openvino.__version__}
-    print(f"{'streams':>7} {'ours tok/s':>11} {'raw tok/s':>11} {'ratio':>6} {'TTFT ours ms':>13} {'raw ms':>8} {'added ms':>9}")
+    print(
+        f"{'streams':>7} {'ours tok/s':>11} {'raw tok/s':>11} {'ratio':>6} {'TTFT ours ms':>13} {'raw ms':>8} {'added ms':>9}"
+    )
     for count in STREAMS:
         ours, raw = [], []
         repeats = rounds * (3 if count == 1 else 1)
         for at in range(repeats + 1):
             texts = prompts(count, at * 1000 + count)
-            sides = [lambda t=texts: raw.append(raw_round(pipeline, t))]
-            sides.append(lambda t=texts: ours.append(asyncio.run(our_round(engine, t))))
-            for side in sides if at % 2 else reversed(sides):
-                side()
+            for side in ("ours", "raw") if at % 2 else ("raw", "ours"):
+                if side == "raw":
+                    raw.append(raw_round(pipeline, texts))
+                else:
+                    ours.append(asyncio.run(our_round(engine, texts)))
         speed = [statistics.median(one[0] for one in side[1:]) for side in (ours, raw)]
         first = [statistics.median(one[1] for one in side[1:]) * 1000 for side in (ours, raw)]
         row = {"ours": round(speed[0], 1), "raw": round(speed[1], 1), "ratio": round(speed[0] / speed[1], 3)}
         row |= {"ttft_ours_ms": round(first[0], 2), "ttft_raw_ms": round(first[1], 2)}
         row["ttft_added_ms"] = round(first[0] - first[1], 2)
         found[str(count)] = row
-        print(f"{count:>7} {speed[0]:>11.1f} {speed[1]:>11.1f} {row['ratio']:>6.3f} {first[0]:>13.2f} {first[1]:>8.2f} {row['ttft_added_ms']:>9.2f}")
+        print(
+            f"{count:>7} {speed[0]:>11.1f} {speed[1]:>11.1f} {row['ratio']:>6.3f} {first[0]:>13.2f} {first[1]:>8.2f} {row['ttft_added_ms']:>9.2f}"
+        )
     engine.close()
     print(json.dumps(found))
 

@@ -22,7 +22,15 @@ MEASURED = {
     "import modelyard": [sys.executable, "-c", "import modelyard"],
     "modelyard --help": [COMMAND, "--help"],
 }
-FIRST_TOKEN = [COMMAND, "--offline", "generate", "smollm2-135m", "What is the capital of France?", "--temperature", "0"]
+FIRST_TOKEN = [
+    COMMAND,
+    "--offline",
+    "generate",
+    "smollm2-135m",
+    "What is the capital of France?",
+    "--temperature",
+    "0",
+]
 
 
 def whole(command: list[str]) -> float:
@@ -43,7 +51,9 @@ def first_token(command: list[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     times: dict[str, list[float]] = {name: [] for name in [*MEASURED, "first token"]}

@@ -173,14 +173,22 @@ TABLE: dict[type[ModelyardError], Conduct] = {
     CatalogError: Conduct(500, False, 2, ""),
     ModelNotFoundError: Conduct(404, False, 3, "`modelyard models list` shows what the catalogue has."),
     DocumentError: Conduct(422, False, 2, ""),
-    ResourceExhaustedError: Conduct(507, False, 4, "Use a smaller model, a shorter context, or quantization: 4bit."),
-    DiskFullError: Conduct(507, False, 4, "Free some room, or set MODELYARD_CACHE to a folder on a larger disk."),
+    ResourceExhaustedError: Conduct(
+        507, False, 4, "Use a smaller model, a shorter context, or quantization: 4bit."
+    ),
+    DiskFullError: Conduct(
+        507, False, 4, "Free some room, or set MODELYARD_CACHE to a folder on a larger disk."
+    ),
     DownloadError: Conduct(502, True, 5, "Run the same command again: it goes on where it stopped."),
     IntegrityError: Conduct(502, False, 5, ""),
     OfflineError: Conduct(503, False, 5, "Run once without --offline, or pull the model beforehand."),
     ProviderAPIError: Conduct(502, True, 6, ""),
-    AuthenticationError: Conduct(401, False, 6, "Set HF_TOKEN, or run `hf auth login`; `modelyard doctor` says which token is found."),
-    GatedModelError: Conduct(403, False, 6, "Accept the model's terms on its Hub page with the account that the token belongs to."),
+    AuthenticationError: Conduct(
+        401, False, 6, "Set HF_TOKEN, or run `hf auth login`; `modelyard doctor` says which token is found."
+    ),
+    GatedModelError: Conduct(
+        403, False, 6, "Accept the model's terms on its Hub page with the account that the token belongs to."
+    ),
     RateLimitError: Conduct(429, True, 6, "Wait, then try again."),
     EngineError: Conduct(500, False, 7, ""),
     EngineNotInstalledError: Conduct(501, False, 7, ""),

@@ -26,15 +26,11 @@ from modelyard.pool import Pool, default_pool
 from modelyard.types import (
     Chunk,
     Constraint,
-    FinishReason,
     Fingerprint,
-    ImagePart,
-    Message,
-    Part,
+    FinishReason,
     Request,
     Result,
     Score,
-    TextPart,
     Timings,
     Token,
     Usage,
@@ -42,7 +38,7 @@ from modelyard.types import (
 )
 
 
-class ModelCapability(str, enum.Enum):
+class ModelCapability(enum.StrEnum):
     """The keys of `LLM.get_capabilities`."""
 
     STREAMING = "streaming"
@@ -145,7 +141,9 @@ class LLM:
             finally:
                 await chunks.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
-    async def score_async(self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False) -> tuple[Score, ...]:
+    async def score_async(
+        self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False
+    ) -> tuple[Score, ...]:
         """Logprobs of each continuation after the prompt; the prompt is read once for all of them.
 
         Args:
@@ -247,9 +245,10 @@ class LLM:
         defaults = ("catalogue", self.spec.defaults)
         params, warnings = merge(defaults, ("create_llm", self._params), ("request", _known(how)))
         messages, text = read_prompt(prompt, own.get("system_prompt"), own.get("raw", False))
-        timeout = own.get("timeout")
-        if timeout is not None and not timeout > 0:
-            raise InvalidArgumentError(f"timeout is {timeout!r}", hint="It is in seconds, above 0.")
+        timeout = _timeout(own.get("timeout"))
+        for name in ("raw", "logprobs"):
+            if not isinstance(own.get(name, True), bool):
+                raise InvalidArgumentError(f"{name} is {own[name]!r:.80}", hint="It has to be true or false.")
         request = Request(
             messages=messages,
             prompt=text,
@@ -259,7 +258,9 @@ class LLM:
             adapter=own.get("adapter"),
             deadline=None if timeout is None else time.monotonic() + timeout,
         )
-        return _Asked(request, tuple(Warning(code, message) for code, message in warnings), _echo(prompt, params))
+        return _Asked(
+            request, tuple(Warning(code, message) for code, message in warnings), _echo(prompt, params)
+        )
 
 
 class _Asked:
@@ -279,27 +280,49 @@ def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
     for given in how:
         close = nearest(given, names)
         if close and given not in names and any(repr(own) in close for own in _OWN):
-            raise InvalidArgumentError(f"argument '{given}' is not known.{close}", hint=f"Known: {', '.join(names)}.")
+            raise InvalidArgumentError(
+                f"argument '{given}' is not known.{close}", hint=f"Known: {', '.join(names)}."
+            )
     return how
+
+
+def _timeout(given: Any) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e9:
+        raise InvalidArgumentError(f"timeout is {given!r:.80}", hint="It is in seconds, above 0.")
+    return float(given)
 
 
 def _constraint(own: Mapping[str, Any]) -> Constraint | None:
     given = {name: own[name] for name in ("schema", "regex", "choices") if own.get(name) is not None}
     if len(given) > 1:
-        raise InvalidArgumentError(f"{' and '.join(given)} are given together", hint="An answer has one form: keep one.")
+        raise InvalidArgumentError(
+            f"{' and '.join(given)} are given together", hint="An answer has one form: keep one."
+        )
     if "schema" in given:
         schema = given["schema"]
         if hasattr(schema, "model_json_schema"):
             schema = schema.model_json_schema()
         if not isinstance(schema, Mapping):
-            raise InvalidArgumentError(f"schema is {schema!r}", hint="Pass a JSON Schema (a dict) or a pydantic class.")
+            raise InvalidArgumentError(
+                f"schema is {schema!r:.80}", hint="Pass a JSON Schema (a dict) or a pydantic class."
+            )
         return Constraint(schema=schema)
     if "regex" in given:
+        if not isinstance(given["regex"], str):
+            raise InvalidArgumentError(
+                f"regex is {given['regex']!r:.80}", hint="Pass a regular expression as text."
+            )
         return Constraint(regex=given["regex"])
     if "choices" in given:
-        if isinstance(given["choices"], str):
-            raise InvalidArgumentError("choices is a string", hint="Pass a list of strings.")
-        return Constraint(choices=tuple(given["choices"]))
+        choices = given["choices"]
+        if isinstance(choices, str) or not isinstance(choices, Iterable):
+            raise InvalidArgumentError(f"choices is {choices!r:.80}", hint="Pass a list of strings.")
+        given["choices"] = tuple(choices)
+        if not all(isinstance(one, str) for one in given["choices"]):
+            raise InvalidArgumentError(f"choices is {choices!r:.80}", hint="Pass a list of strings.")
+        return Constraint(choices=given["choices"])
     return None
 
 
@@ -316,7 +339,8 @@ def _sequences(request: Request) -> list[Request]:
     if params.num_return_sequences == 1:
         return [request]
     single = replace(params, num_return_sequences=1)
-    seeds = [None if params.seed is None else params.seed + at for at in range(params.num_return_sequences)]
+    count = params.num_return_sequences
+    seeds = [None if params.seed is None else (params.seed + at) % 2**64 for at in range(count)]
     return [replace(request, params=replace(single, seed=seed)) for seed in seeds]
 
 
@@ -328,6 +352,7 @@ async def _all(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # -- from chunks to a result -------------------------------------------------------------------------------
@@ -367,7 +392,9 @@ def _unmet(constraint: Constraint | None, text: str, finish: FinishReason) -> tu
     from modelyard.engines.grammar import check_answer, compile_constraint
 
     if finish != "stop":
-        return (Warning("constraint_not_met", "the answer was cut before it had the form that was asked for"),)
+        return (
+            Warning("constraint_not_met", "the answer was cut before it had the form that was asked for"),
+        )
     problem = check_answer(constraint, text) if compile_constraint(constraint).relaxed else None
     return () if problem is None else (Warning("constraint_not_met", problem),)
 
@@ -424,11 +451,15 @@ def create_llm(
         model_path: a GGUF file or a folder.
         model_type: `gguf` or `pipeline`; found out where not given.
         api_key: a Hub token for this model, before those of the environment.
-        use_inference_api: run on the hosted Inference API; `inference_api_url` for another address.
-        device, device_map, quantization: where and how the weights are held.
+        use_inference_api: run on the hosted Inference API.
+        inference_api_url: another address of it.
+        device: where the weights are held, as the engine names it.
+        device_map: `auto` lets the engine spread them.
+        quantization: `4bit` or `8bit`.
         engine: one engine in place of the automatic choice.
         options: options of the engine (`modelyard doctor` lists them).
-        model_kwargs, pipeline_kwargs: as transformers takes them; an engine refuses what it cannot honour.
+        model_kwargs: as transformers takes them; an engine refuses what it cannot honour.
+        pipeline_kwargs: likewise.
         catalog: a YAML file laid over the starter catalogue.
         offline: use only what is on this machine.
         pool: where the model is loaded.
@@ -492,11 +523,15 @@ def _find(
     elif model or path:
         wanted = str(model or path)
     else:
-        raise InvalidArgumentError("no model is given", hint="Pass model=… (an alias or Hub id) or model_path=….")
+        raise InvalidArgumentError(
+            "no model is given", hint="Pass model=… (an alias or Hub id) or model_path=…."
+        )
     if path and not Path(path).expanduser().exists():
         raise ModelNotFoundError(f"there is no file or folder {path}", hint="Check model_path.")
     if kind == "gguf" and path and Path(path).suffix.lower() != ".gguf":
-        raise InvalidArgumentError(f"model_type is 'gguf', and {path} is no .gguf file", hint="Check model_path.")
+        raise InvalidArgumentError(
+            f"model_type is 'gguf', and {path} is no .gguf file", hint="Check model_path."
+        )
     found = load_catalog(Path(catalog) if catalog else None)
     return found.resolve(wanted), read_lock(found)
 
@@ -505,7 +540,9 @@ def _at_revision(spec: ModelSpec, revision: str) -> list[dict[str, Any]]:
     sources = [source.model_dump() for source in spec.sources]
     hub = [source for source in sources if source["kind"] == "hub"]
     if not hub:
-        raise InvalidArgumentError(f"revision {revision!r} is for Hub models", hint=f"{spec.alias} is not one.")
+        raise InvalidArgumentError(
+            f"revision {revision!r} is for Hub models", hint=f"{spec.alias} is not one."
+        )
     return [{**source, "revision": revision} for source in hub]
 
 
@@ -519,4 +556,6 @@ def _changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"][:1])
-        raise InvalidArgumentError(f"{key} has value {changes.get(key)!r}", hint=f"{first['msg']}.") from error
+        raise InvalidArgumentError(
+            f"{key} has value {changes.get(key)!r}", hint=f"{first['msg']}."
+        ) from error

@@ -121,7 +121,9 @@ def canonical(raw: Mapping[str, Any], *, where: str = "parameter") -> dict[str, 
                 hint=f"Known: {', '.join(NAMES)}.",
             )
         if name in clean:
-            raise InvalidArgumentError(f"{where} '{given}' is given twice, under two names", hint="Keep one of them.")
+            raise InvalidArgumentError(
+                f"{where} '{given}' is given twice, under two names", hint="Keep one of them."
+            )
         clean[name] = _checked(given, name, value, where)
     if clean.get("max_length") is not None and clean.get("max_new_tokens") is not None:
         raise InvalidArgumentError(
@@ -161,7 +163,9 @@ def _consistent(
             ("sampling_ignored", "temperature 0 is greedy decoding; do_sample: true beside it has no effect")
         )
     if params.greedy:
-        idle = [name for name in ("top_p", "top_k", "min_p") if name in given and given[name] not in (0, 1, 1.0)]
+        idle = [
+            name for name in ("top_p", "top_k", "min_p") if name in given and given[name] not in (0, 1, 1.0)
+        ]
         if given.get("do_sample") is False and given.get("temperature") not in (None, 0, 1):
             idle.insert(0, "temperature")
         if idle:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.catalog.lock import Lock
-from modelyard.catalog.model import Model
 from modelyard.catalog.progress import Progress, Silent
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Engine
 from modelyard.engines.registry import availability, installed_engine
+from modelyard.errors import EngineCrashedError
 
 
 @dataclass(slots=True)
@@ -43,7 +43,9 @@ class Pool:
         token: a Hub token, before those of the environment.
     """
 
-    def __init__(self, *, offline: bool = False, progress: Progress | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, *, offline: bool = False, progress: Progress | None = None, token: str | None = None
+    ) -> None:
         self.offline = offline
         self._token = token
         self.progress: Progress = progress or Silent()
@@ -58,6 +60,9 @@ class Pool:
         entry = self._take(spec, dict(options or {}), lock)
         try:
             yield await asyncio.wrap_future(_shielded(entry.engine))
+        except EngineCrashedError:
+            self._retire(entry)  # the next request finds a fresh one
+            raise
         finally:
             self._give_back(entry)
 
@@ -68,7 +73,7 @@ class Pool:
             retired = [self._entries.pop(key) for key in keys]
             for entry in retired:
                 entry.retired = True
-            idle = [entry for entry in retired if entry.leases == 0 and entry.engine.done()]
+            idle = [entry for entry in retired if entry.leases == 0]
         for entry in idle:
             _close(entry)
         return bool(retired)
@@ -76,7 +81,9 @@ class Pool:
     def loaded(self) -> tuple[str, ...]:
         """The aliases of the models that are loaded."""
         with self._lock:
-            return tuple(e.spec.alias for e in self._entries.values() if e.engine.done() and not e.engine.exception())
+            return tuple(
+                e.spec.alias for e in self._entries.values() if e.engine.done() and not e.engine.exception()
+            )
 
     def close(self) -> None:
         """Closes every model, in use or not; a load under way is left to its thread and dropped."""
@@ -84,10 +91,7 @@ class Pool:
             entries = list(self._entries.values())
             self._entries.clear()
         for entry in entries:
-            if entry.engine.done():
-                _close(entry)
-            else:
-                entry.engine.add_done_callback(lambda _, late=entry: _close(late))
+            _close(entry)
 
     def _take(self, spec: ModelSpec, options: dict[str, Any], lock: Lock | None) -> _Entry:
         key = spec.model_dump_json() + json.dumps(options, sort_keys=True, default=repr)
@@ -96,11 +100,23 @@ class Pool:
             if entry is not None and entry.engine.done() and entry.engine.exception() is not None:
                 entry = None  # a load that failed is tried again
             if entry is None:
-                how: dict[str, Any] = {"offline": self.offline, "progress": self.progress, "token": self._token}
+                how: dict[str, Any] = {
+                    "offline": self.offline,
+                    "progress": self.progress,
+                    "token": self._token,
+                }
                 how["lock"] = lock
-                entry = self._entries[key] = _Entry(spec, _in_thread(lambda: load_engine(spec, options, **how)))
+                entry = self._entries[key] = _Entry(
+                    spec, _in_thread(lambda: load_engine(spec, options, **how))
+                )
             entry.leases += 1
             return entry
+
+    def _retire(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.retired = True
+            for key in [key for key, one in self._entries.items() if one is entry]:
+                del self._entries[key]
 
     def _give_back(self, entry: _Entry) -> None:
         with self._lock:
@@ -160,8 +176,13 @@ def _shielded(future: concurrent.futures.Future[Engine]) -> concurrent.futures.F
 
 
 def _close(entry: _Entry) -> None:
-    if entry.engine.exception() is None:
-        entry.engine.result().close()
+    """Closes the engine: now, or as soon as its load is done."""
+
+    def close(loaded: concurrent.futures.Future[Engine]) -> None:
+        if loaded.exception() is None:
+            loaded.result().close()
+
+    entry.engine.add_done_callback(close)
 
 
 @functools.cache

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelyard import portal
-from modelyard.errors import InvalidArgumentError, PromptTooLongError
+from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError
 from modelyard.llm import LLM, create_llm
 from modelyard.messages import as_message
-from modelyard.types import Chunk, Message, Result
+from modelyard.types import Chunk, Message, Result, Token
 
 _FORM = 1
 
@@ -49,23 +49,24 @@ class Session:
         try:
             result = await self.llm.generate_async(messages, **how)
         except PromptTooLongError as error:
-            raise self._too_long(error) from error
-        self._remember(prompt, result.text)
+            raise self._too_long(error) from error.__cause__
+        self._remember(prompt, _answer(result.tokens))
         return result
 
     async def stream_async(self, prompt: str, **how: Any) -> AsyncIterator[Chunk]:
-        """Answers piece by piece; both turns are added when the answer is whole."""
-        text: list[str] = []
+        """Answers piece by piece; both turns are added when the answer is whole, before its last piece."""
+        tokens: list[Token] = []
         stream = self.llm.stream_async(self._messages(prompt), **how)
         try:
             async for chunk in stream:
-                text.append(chunk.text)
+                tokens += chunk.tokens
+                if chunk.finish_reason is not None:
+                    self._remember(prompt, _answer(tokens))
                 yield chunk
         except PromptTooLongError as error:
-            raise self._too_long(error) from error
+            raise self._too_long(error) from error.__cause__
         finally:
             await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
-        self._remember(prompt, "".join(text))
 
     def generate(self, prompt: str, **how: Any) -> Result:
         """`generate_async`, waited for."""
@@ -84,7 +85,16 @@ class Session:
         self.history.clear()
 
     def save(self, path: str | Path) -> None:
-        """Writes the conversation as JSON, whole or not at all."""
+        """Writes the conversation as JSON, whole or not at all.
+
+        Raises:
+            InvalidArgumentError: the path cannot be written.
+            UnsupportedError: a turn holds an image.
+        """
+        if any(turn.images for turn in self.history):
+            raise UnsupportedError(
+                "a turn holds an image, and a saved session is text", hint="Drop that turn."
+            )
         target = Path(path)
         data = {
             "modelyard_session": _FORM,
@@ -92,24 +102,42 @@ class Session:
             "system_prompt": self.system_prompt,
             "history": [{"role": turn.role, "content": turn.text} for turn in self.history],
         }
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.absolute().parent, delete=False) as file:
-            json.dump(data, file, ensure_ascii=False, indent=2)
-        os.replace(file.name, target)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            unfinished.write_text(json.dumps(data, ensure_ascii=False, indent=2), "utf-8")
+            unfinished.replace(target)
+        except OSError as error:
+            message = f"{path} cannot be written: {error.strerror}"
+            raise InvalidArgumentError(message, hint="Give another path.") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path, provider: LLM | str | None = None) -> Session:
-        """Reads a conversation back; with the model that it was held with unless another is given."""
+        """Reads a conversation back; with the model that it was held with unless another is given.
+
+        Raises:
+            InvalidArgumentError: the file cannot be read, or is no saved session.
+        """
         try:
             data = json.loads(Path(path).read_text("utf-8"))
             form = data["modelyard_session"]
             history = [as_message(turn) for turn in data["history"]]
             system, model = data["system_prompt"], data["model"]
+            if not isinstance(model, str) or not isinstance(system, str | None):
+                raise TypeError("model and system_prompt are texts")
+        except InvalidArgumentError as error:
+            message = f"{path} is not a saved session: {error.message}"
+            raise InvalidArgumentError(message, hint=error.hint) from error
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidArgumentError(f"{path} cannot be read: {error}", hint="Check the path.") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidArgumentError(f"{path} is not a saved session: {error}", hint="Save one first.") from error
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            message = f"{path} is not a saved session: {type(error).__name__} {error}"
+            raise InvalidArgumentError(message, hint="Save one first.") from error
         if form != _FORM:
-            raise InvalidArgumentError(f"{path} has form {form}, this version reads {_FORM}", hint="Update modelyard.")
+            raise InvalidArgumentError(
+                f"{path} has form {form}, this version reads {_FORM}", hint="Update modelyard."
+            )
         return cls(provider or model, system_prompt=system, history=history)
 
     def _messages(self, prompt: str) -> list[Message]:
@@ -123,7 +151,14 @@ class Session:
 
     def _too_long(self, error: PromptTooLongError) -> PromptTooLongError:
         turns = len(self.history) // 2
+        if turns == 0:
+            return error
         return PromptTooLongError(
             f"with its history of {turns} turns {error.message}",
             hint="Forget the oldest turns with session.drop(n), or all with session.clear().",
         )
+
+
+def _answer(tokens: Sequence[Token]) -> str:
+    """The answer alone, without the prompt that `return_full_text` puts in front of it."""
+    return "".join(token.text for token in tokens)

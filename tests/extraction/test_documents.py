@@ -277,3 +277,11 @@ def test_any_bytes_as_a_file_are_read_or_are_an_error(
             assert covers(read_document(folder / name))
         except DocumentError as error:
             assert error.hint
+
+
+def test_windows_punctuation_that_was_read_as_control_characters_is_put_right(tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    file.write_bytes(
+        "<html><body><p>the company\u0092s \u0093best\u0094 year \u0097 ever</p></body></html>".encode()
+    )
+    assert read_document(file).text.strip() == "the company’s “best” year — ever"

@@ -16,6 +16,7 @@ def main() -> None:
 
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
+        sys.stdout.flush()  # here, where a reader who has left is no error
     except ModelyardError as error:
         from modelyard.catalog.auth import redact
 
@@ -39,7 +40,9 @@ def _usage(error: Exception) -> int:
         return int(error.exit_code)
     if isinstance(error, typer.Abort):
         return 130
-    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own: a wrong option, a missing argument
+    if hasattr(error, "show") and hasattr(
+        error, "exit_code"
+    ):  # click's own: a wrong option, a missing argument
         error.show()
         return int(error.exit_code)
     raise error

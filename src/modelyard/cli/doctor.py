@@ -91,17 +91,24 @@ def _engines() -> dict[str, dict[str, Any]]:
 
 def _hub() -> dict[str, Any]:
     """Whether the Hub answers; the token is not sent."""
-    url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    from modelyard.catalog.auth import redact
+
+    given = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    url = redact(given)
     if SETTINGS.offline or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
         return {"url": url, "reachable": None, "answer": "not asked (offline)"}
     import httpx2
 
     try:
-        response = httpx2.get(f"{url}/api/models?limit=1", timeout=4.0, follow_redirects=False)
-    except httpx2.HTTPError as error:
+        response = httpx2.get(f"{given}/api/models?limit=1", timeout=4.0, follow_redirects=False)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return {"url": url, "reachable": False, "answer": f"does not answer ({type(error).__name__})"}
     reachable = response.status_code < 400
-    return {"url": url, "reachable": reachable, "answer": "answers" if reachable else f"says {response.status_code}"}
+    return {
+        "url": url,
+        "reachable": reachable,
+        "answer": "answers" if reachable else f"says {response.status_code}",
+    }
 
 
 def _existing(path: Path) -> Path:

@@ -18,31 +18,38 @@ if TYPE_CHECKING:
 def extract(
     files: Annotated[list[Path], typer.Argument(help="Text, HTML or PDF files, or folders of them.")],
     model: Annotated[str, typer.Option("--model", "-m", help="An alias, a Hub id or a path.")],
-    task: Annotated[str | None, typer.Option("--task", "-t", help="A shipped task, or the path of a task file.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="A shipped task, or the path of a task file.")
+    ] = None,
     schema: Annotated[Path | None, typer.Option(help="In place of a task: fields, or a JSON Schema.")] = None,
     text_out: Annotated[
-        Path | None, typer.Option(help="Write the text that the spans point into: a file, or a folder for several.")
+        Path | None,
+        typer.Option(help="Write the text that the spans point into: a file, or a folder for several."),
     ] = None,
     max_tokens_read: Annotated[int, typer.Option(help="Tokens of a document that are read at most.")] = 3000,
     together: Annotated[int, typer.Option(help="Documents in flight at once.")] = 8,
     engine: Annotated[str | None, typer.Option(help="One engine in place of the automatic choice.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with values, quotes and spans.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object with values, quotes and spans.")
+    ] = False,
 ) -> None:
     """Extract fields from documents, each value with its verbatim quote and the quote's place."""
     from modelyard.extraction import extract as run
-    from modelyard.extraction.ask import locate_documents
+    from modelyard.extraction.ask import locate_documents, resolve_task
 
-    paths = locate_documents(files)
+    paths, wanted = locate_documents(files), resolve_task(task, schema)
     llm = SETTINGS.llm(model, engine=engine)
+    with Waiting(f"loading {model}"):
+        llm.load()
     if len(paths) > 1:
         with Counter("documents", len(paths)) as counter:
             found = run(
-                paths, model=llm, task=task, schema=schema, max_tokens_read=max_tokens_read, together=together,
+                paths, model=llm, task=wanted, max_tokens_read=max_tokens_read, together=together,
                 on_result=lambda _: counter.step(),
             )  # fmt: skip
     else:
         with Waiting(f"{model} reads {paths[0].name}"):
-            found = run(paths, model=llm, task=task, schema=schema, max_tokens_read=max_tokens_read)
+            found = run(paths, model=llm, task=wanted, max_tokens_read=max_tokens_read)
     if text_out is not None:
         _write_texts(text_out, found)
     if as_json:
@@ -59,7 +66,13 @@ def extract(
 def _print(found: Extraction) -> None:
     for one in found.documents:
         rows = [
-            (name, "–" if cell.value is None else str(cell.value), cell.status, _shortened(cell.quote), cell.where or "")
+            (
+                name,
+                "–" if cell.value is None else str(cell.value),
+                cell.status,
+                _shortened(cell.quote),
+                cell.where or "",
+            )
             for name, cell in one.fields.items()
         ]
         print_table(("field", ">value", "status", "quote", "where"), rows, title=one.document)
@@ -88,4 +101,6 @@ def _write_texts(target: Path, found: Extraction) -> None:
             path = target / f"{Path(one.document).stem}.txt" if several else target
             path.write_bytes(one.text.encode("utf-8", "surrogatepass"))
     except OSError as error:
-        raise InvalidArgumentError(f"--text-out {target} cannot be written: {error.strerror}", hint="Give another path.") from error
+        raise InvalidArgumentError(
+            f"--text-out {target} cannot be written: {error.strerror}", hint="Give another path."
+        ) from error

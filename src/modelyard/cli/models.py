@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from modelyard.catalog.plan import Plan
     from modelyard.catalog.spec import ModelSpec
 
-app = typer.Typer(help="The catalogue: what is in it, where it comes from, what would run it.", no_args_is_help=True)
+app = typer.Typer(
+    help="The catalogue: what is in it, where it comes from, what would run it.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Names = Annotated[list[str], typer.Argument(help="Aliases, Hub ids or paths.")]
@@ -47,7 +49,9 @@ def list_models(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="An alias, a Hub id or a path.")], as_json: AsJson = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="An alias, a Hub id or a path.")], as_json: AsJson = False
+) -> None:
     """Show one model: sources, task, defaults, licence, where it was defined."""
     spec = SETTINGS.load_catalog().resolve(name)
     data = _described(spec)
@@ -75,7 +79,9 @@ def pull(names: Names, as_json: AsJson = False) -> None:
             model = pull_model(spec, offline=SETTINGS.offline, progress=bars, lock=lock)
         finally:
             bars.done()
-        found.append({"alias": spec.alias, "path": str(model.path), "revision": model.revision, "source": model.source})
+        found.append(
+            {"alias": spec.alias, "path": str(model.path), "revision": model.revision, "source": model.source}
+        )
         if not as_json:
             print(f"{spec.alias}  {model.path}")
     if as_json:
@@ -84,7 +90,9 @@ def pull(names: Names, as_json: AsJson = False) -> None:
 
 @app.command()
 def lock(
-    names: Annotated[list[str] | None, typer.Argument(help="Aliases; those of your own catalogue by default.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Aliases; those of your own catalogue by default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pin every Hub model to the commit it has now, in models.lock."""
@@ -95,7 +103,10 @@ def lock(
         raise OfflineError("a lock is written from what the Hub says now")
     written = write_lock(SETTINGS.load_catalog(), names or None)
     if as_json:
-        pins = {alias: [pin.model_dump(exclude_defaults=True) for pin in found] for alias, found in written.pins.items()}
+        pins = {
+            alias: [pin.model_dump(exclude_defaults=True) for pin in found]
+            for alias, found in written.pins.items()
+        }
         print_json({"file": str(written.file), "models": pins})
         return
     for alias, found in sorted(written.pins.items()):
@@ -128,7 +139,9 @@ def _print_plan(spec: ModelSpec, found: Plan) -> None:
     if found.missing:
         print(f"  - it cannot run here yet: {found.missing}")
     print(f"  files    {found.path or 'not here: ' + (found.source or 'unknown')}")
-    print(f"  size     {size(found.size)}    weights {size(found.weights)}    context {found.context_length or '–'}")
+    print(
+        f"  size     {size(found.size)}    weights {size(found.weights)}    context {found.context_length or '–'}"
+    )
 
 
 def _planned(spec: ModelSpec, found: Plan) -> dict[str, Any]:
@@ -150,7 +163,15 @@ def _row(spec: ModelSpec, here: bool) -> tuple[str, ...]:
     source = str(spec.sources[0]) if spec.sources else spec.url or "–"
     licence = (spec.licence or "") + (" (gated)" if spec.gated else "")
     task = f"{spec.task}, adapter" if spec.adapter else spec.task
-    return (spec.alias, task, spec.family or "", spec.parameters or "", source, licence, "yes" if here else "")
+    return (
+        spec.alias,
+        task,
+        spec.family or "",
+        spec.parameters or "",
+        source,
+        licence,
+        "yes" if here else "",
+    )
 
 
 def _text(value: Any) -> str:

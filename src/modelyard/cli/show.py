@@ -39,7 +39,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
     table = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        table.add_column(
+            column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # a quote may hold what rich would read as markup
     # Piped output is for grep: no column is cut to the width of a terminal that is not there.
@@ -62,7 +64,14 @@ class Bars:
     def start(self, label: str, total: int | None) -> None:
         if not sys.stderr.isatty():
             return
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         if self._bars is None:
             self._bars = Progress(

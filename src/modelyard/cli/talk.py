@@ -16,9 +16,13 @@ Model = Annotated[str, typer.Argument(help="An alias of the catalogue, a Hub id,
 System = Annotated[str | None, typer.Option("--system", help="System prompt.")]
 Temperature = Annotated[float | None, typer.Option(help="0 is greedy.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of the answer.")]
-Params = Annotated[list[str] | None, typer.Option("--param", "-p", help="Any sampling parameter, as name=value.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", "-p", help="Any sampling parameter, as name=value.")
+]
 Engine = Annotated[str | None, typer.Option(help="One engine in place of the automatic choice.")]
-Options = Annotated[list[str] | None, typer.Option("--option", "-o", help="An option of the engine, as name=value.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", "-o", help="An option of the engine, as name=value.")
+]
 
 
 def generate(
@@ -30,7 +34,9 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="A string that ends the answer.")] = None,
     schema: Annotated[Path | None, typer.Option(help="A JSON Schema that the answer must keep.")] = None,
-    regex: Annotated[str | None, typer.Option(help="A regular expression that the answer must match.")] = None,
+    regex: Annotated[
+        str | None, typer.Option(help="A regular expression that the answer must match.")
+    ] = None,
     choice: Annotated[list[str] | None, typer.Option(help="One of the answers to choose from.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Leave the chat template out.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds for the answer.")] = None,
@@ -44,10 +50,10 @@ def generate(
         "system_prompt": system, "temperature": temperature, "max_tokens": max_tokens, "seed": seed, "stop": stop,
         "schema": _schema(schema), "regex": regex, "choices": choice, "timeout": timeout,
     }  # fmt: skip
-    how = {name: value for name, value in given.items() if value is not None} | pairs(param, "--param")
+    how = {name: value for name, value in given.items() if value is not None} | _params(param)
     llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
-    text = sys.stdin.read() if prompt == "-" else prompt
-    several = how.get("n", how.get("num_return_sequences", 1)) != 1
+    text = _stdin() if prompt == "-" else prompt
+    several = how.get("num_return_sequences", 1) != 1
     if as_json or several:
         with Waiting(f"{model} answers"):
             result = llm.generate(text, raw=raw, **how)
@@ -79,18 +85,22 @@ def chat(
     session = Session.load(load, llm) if load else Session(llm)
     session.system_prompt = system or session.system_prompt
     given = {"temperature": temperature, "max_tokens": max_tokens}
-    how = {name: value for name, value in given.items() if value is not None} | pairs(param, "--param")
+    how = {name: value for name, value in given.items() if value is not None} | _params(param)
     with Waiting(f"loading {model}"):
         llm.load()
     while line := _ask():
         try:
             _print_stream(session.stream(line, **how), "…")
         except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
             print("\n(stopped; the question and its answer are forgotten)")
             continue
         except PromptTooLongError as error:
-            print(f"error: {error.message}\nThe oldest turn is forgotten; ask again.", file=sys.stderr)
-            session.drop(1)
+            if session.history:
+                session.drop(1)
+                error = PromptTooLongError(error.message, hint="The oldest turn is forgotten; ask again.")
+            print(f"error: {error}", file=sys.stderr)
             continue
         except ModelyardError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -104,6 +114,23 @@ def _ask() -> str:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:
         return ""
+    except UnicodeDecodeError as error:
+        raise _not_text(error) from error
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise _not_text(error) from error
+
+
+def _not_text(error: UnicodeDecodeError) -> Exception:
+    from modelyard.errors import InvalidArgumentError
+
+    return InvalidArgumentError(
+        f"standard input is no {error.encoding} text: {error.reason}", hint="Convert it first."
+    )
 
 
 def _print_stream(chunks: Any, waiting: str) -> None:
@@ -132,6 +159,12 @@ def _schema(path: Path | None) -> Any:
         raise SchemaError(f"{path} cannot be read: {error.strerror}", hint="Check --schema.") from error
     except ValueError as error:
         raise SchemaError(f"{path} is not JSON: {error}", hint="Check --schema.") from error
+
+
+def _params(given: list[str] | None) -> dict[str, Any]:
+    from modelyard.params import canonical
+
+    return canonical(pairs(given, "--param"), where="--param")
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, Any]:

@@ -96,9 +96,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str]
-    ) -> tuple[Score, ...]:
+    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
         """Logprobs of each continuation after the prompt, which is read once for all of them."""
 
     @abstractmethod

@@ -30,7 +30,9 @@ def render_chat(
     ('<user>Hi', True)
     """
     if any(message.images for message in messages):
-        raise UnsupportedError("the messages hold images, and this model reads text alone", hint="Use a vision model.")
+        raise UnsupportedError(
+            "the messages hold images, and this model reads text alone", hint="Use a vision model."
+        )
     if not template:
         return "\n\n".join(message.text for message in messages), False
     turns = [{"role": message.role, "content": message.text} for message in messages]
@@ -55,7 +57,9 @@ def _compiled(template: str) -> Any:
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)

@@ -6,7 +6,6 @@ a real engine fails. The same request always gets the same answer.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import random
@@ -29,7 +28,21 @@ from modelyard.params import NAMES
 from modelyard.types import Chunk, Fingerprint, Message, Request, Score, Warning
 
 _TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
-_WORDS = ("the", "a", "report", "model", "says", "that", "value", "is", "found", "here", "and", "seven", "blue")
+_WORDS = (
+    "the",
+    "a",
+    "report",
+    "model",
+    "says",
+    "that",
+    "value",
+    "is",
+    "found",
+    "here",
+    "and",
+    "seven",
+    "blue",
+)
 _PIECE = re.compile(r"\s*\S+|\s+")
 _STEP_PROMPT_TOKENS = 256
 
@@ -52,10 +65,14 @@ class FakeEngine(Engine):
                     f"option '{key}' is not known to engine fake.{nearest(key, self.OPTIONS)}",
                     hint=f"Known: {', '.join(self.OPTIONS)}.",
                 )
-        self._context = int(options.get("context_length", 4096))
-        self._reply: str | None = options.get("reply")
+        self._context = _number(options, "context_length", 4096, least=1, kind=int)
+        delay = _number(options, "delay", 0.0, least=0, kind=float)
+        reply = options.get("reply")
+        self._reply = reply if isinstance(reply, str | None) else json.dumps(reply)
+        if self._reply == "":
+            raise InvalidArgumentError("option 'reply' is empty", hint="Give it some text, or leave it out.")
         self._pieces = _Pieces()
-        self._loop = StepLoop(_Backend(float(options.get("delay", 0))), name=f"fake:{model.spec.alias}")
+        self._loop = StepLoop(_Backend(delay), name=f"fake:{model.spec.alias}")
 
     @classmethod
     def missing(cls) -> str | None:
@@ -88,10 +105,14 @@ class FakeEngine(Engine):
 
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
         if not continuations or not all(continuations):
-            raise InvalidArgumentError("score needs continuations, none of them empty", hint="Pass at least one.")
+            raise InvalidArgumentError(
+                "score needs continuations, none of them empty", hint="Pass at least one."
+            )
         ids = self._ids(_text(prompt))
         if not ids:
-            raise InvalidArgumentError("score needs a prompt of at least one token", hint="Give it some text.")
+            raise InvalidArgumentError(
+                "score needs a prompt of at least one token", hint="Give it some text."
+            )
         scores = []
         for continuation in continuations:
             tail = self._ids(continuation)
@@ -114,7 +135,9 @@ class FakeEngine(Engine):
 
     def _job(self, request: Request) -> Job:
         if request.adapter is not None:
-            raise UnsupportedError(f"engine fake cannot use the adapter '{request.adapter}'", hint="Leave it out.")
+            raise UnsupportedError(
+                f"engine fake cannot use the adapter '{request.adapter}'", hint="Leave it out."
+            )
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids = self._ids(_text(prompt))
         budget, warnings = answer_room(request.params, len(ids), self._context)
@@ -144,6 +167,15 @@ class FakeEngine(Engine):
         source = random.Random(json.dumps([list(ids), seed]) if seed is not None else None)  # noqa: S311 (words, no secret)
         words = [source.choice(_WORDS) for _ in range(source.randint(5, 12))]
         return self._ids(" ".join(words).capitalize() + ".")
+
+
+def _number(options: Mapping[str, Any], name: str, default: float, *, least: float, kind: type[Any]) -> Any:
+    value = options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 1e9:
+        raise InvalidArgumentError(
+            f"option '{name}' has value {value!r}", hint=f"It is a number, {least} or more."
+        )
+    return kind(value)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ def answer_room(params: SamplingParams, prompt_tokens: int, context: int) -> tup
     10
 
     Raises:
-        InvalidArgumentError: the prompt has no tokens.
+        InvalidArgumentError: the prompt has no tokens, or more tokens are asked for at least than at most.
         PromptTooLongError: no room is left for a single token.
     """
     if prompt_tokens == 0:
@@ -28,6 +28,12 @@ def answer_room(params: SamplingParams, prompt_tokens: int, context: int) -> tup
             hint="Raise max_length, or set max_new_tokens, which counts the answer alone.",
         )
     room = context - prompt_tokens
+    least = params.answer_minimum(prompt_tokens)
+    if least > min(budget, room):
+        raise InvalidArgumentError(
+            f"the answer is to have {least} tokens at least, and there is room for {min(budget, room)}",
+            hint="Lower min_new_tokens or min_length, or raise max_new_tokens.",
+        )
     if budget <= room:
         return budget, ()
     if params.max_new_tokens is None and params.max_length is None:

@@ -8,10 +8,10 @@ model, because the pipeline's prefix cache hides the logprobs of what it has cac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import secrets
 import shutil
 import threading
@@ -31,6 +31,7 @@ from modelyard.engines.limits import answer_room
 from modelyard.engines.steploop import Delta, Job, StepLoop
 from modelyard.engines.workspace import temporary_folder
 from modelyard.errors import (
+    EngineCrashedError,
     EngineError,
     InvalidArgumentError,
     PromptTooLongError,
@@ -52,7 +53,11 @@ _FACTS = "modelyard.json"
 
 # Measured on SmolLM2 against float32 throughout, nats a token: as OpenVINO comes 0.07 on average and 0.3 at
 # most; without dynamic quantisation 0.04 and 0.16; with float32 as well 0.0005 and 0.003. See docs/log.md.
-_EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": "f16"}
+_EXACT = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    "KV_CACHE_PRECISION": "f16",
+}
 
 
 class OpenVINOEngine(Engine):
@@ -114,12 +119,16 @@ class OpenVINOEngine(Engine):
     def fingerprint(self) -> Fingerprint:
         precision = f"{self._facts['weights']}, {self._settings.precision}"
         model = self.model
-        return Fingerprint(model.spec.alias, model.source, model.revision, self.name, self.version(), precision)
+        return Fingerprint(
+            model.spec.alias, model.source, model.revision, self.name, self.version(), precision
+        )
 
     @property
     def memory(self) -> Memory:
         weights = (self.folder / "openvino_model.bin").stat().st_size
-        return Memory(weights, 0 if self._pipeline is None else int(self._pipeline.get_metrics().cache_size_in_bytes))
+        return Memory(
+            weights, 0 if self._pipeline is None else int(self._pipeline.get_metrics().cache_size_in_bytes)
+        )
 
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
         large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None
@@ -137,7 +146,9 @@ class OpenVINOEngine(Engine):
 
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
         if not continuations or not all(continuations):
-            raise InvalidArgumentError("score needs continuations, none of them empty", hint="Pass at least one.")
+            raise InvalidArgumentError(
+                "score needs continuations, none of them empty", hint="Pass at least one."
+            )
         return await asyncio.to_thread(self._score, prompt, tuple(continuations))
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
@@ -160,7 +171,9 @@ class OpenVINOEngine(Engine):
             text, templated = prompt, False
         else:
             bos = self._tokenizer.get_bos_token()
-            text, templated = render_chat(self._template, prompt, bos=bos, eos=self._tokenizer.get_eos_token())
+            text, templated = render_chat(
+                self._template, prompt, bos=bos, eos=self._tokenizer.get_eos_token()
+            )
             warnings = () if templated else (NO_TEMPLATE,)
         return self._ids(text, special=not templated), text, not templated, warnings
 
@@ -172,7 +185,8 @@ class OpenVINOEngine(Engine):
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
         if request.adapter is not None:
             raise UnsupportedError(
-                f"engine openvino cannot use the adapter '{request.adapter}'", hint="Use engine: transformers."
+                f"engine openvino cannot use the adapter '{request.adapter}'",
+                hint="Use engine: transformers.",
             )
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids, _, _, warnings = self._encode(prompt)
@@ -192,7 +206,12 @@ class OpenVINOEngine(Engine):
         )
 
     def _config(
-        self, params: SamplingParams, constraint: Constraint | None, prompt_tokens: int, budget: int, logprobs: bool
+        self,
+        params: SamplingParams,
+        constraint: Constraint | None,
+        prompt_tokens: int,
+        budget: int,
+        logprobs: bool,
     ) -> tuple[Any, tuple[Warning, ...]]:
         import openvino_genai as genai
 
@@ -233,13 +252,19 @@ class OpenVINOEngine(Engine):
         context = self._facts["context_length"]
         longest = max(len(head) + len(tail) for head, tail in pairs)
         if longest > context:
-            raise PromptTooLongError(f"prompt and continuation have {longest} tokens, the context holds {context}")
+            raise PromptTooLongError(
+                f"prompt and continuation have {longest} tokens, the context holds {context}"
+            )
         with self._scorer_lock:
+            if self._pipeline is None:
+                raise EngineCrashedError("the model was unloaded before the scoring began")
             if self._scorer is None:
                 self._scorer = _Scorer(self.folder, self._settings)
             return self._scorer.score(pairs)
 
-    def _split(self, prompt: str, continuation: str, special: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _split(
+        self, prompt: str, continuation: str, special: bool
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Token ids of prompt and continuation, cut as the field's harnesses cut them.
 
         Both are tokenised together, so that the pieces are those the model would see; spaces at the end of
@@ -249,7 +274,9 @@ class OpenVINOEngine(Engine):
         cut = len(self._ids(prompt, special=special)) if prompt else 0
         cut = min(cut, len(whole) - 1)
         if cut < 1:
-            raise InvalidArgumentError("score needs a prompt of at least one token", hint="Give it some text.")
+            raise InvalidArgumentError(
+                "score needs a prompt of at least one token", hint="Give it some text."
+            )
         return whole[:cut], whole[cut:]
 
 
@@ -270,18 +297,24 @@ class _Settings:
                     hint=f"Known: {', '.join(OpenVINOEngine.OPTIONS)}.",
                 )
         values = {key: value for key, value in options.items() if value is not None}
-        device = {"cpu": "CPU", "auto": "AUTO", "gpu": "GPU", "npu": "NPU"}.get(str(values.pop("device", "CPU")).lower())
+        device = {"cpu": "CPU", "auto": "AUTO", "gpu": "GPU", "npu": "NPU"}.get(
+            str(values.pop("device", "CPU")).lower()
+        )
         if device is None:
             raise InvalidArgumentError(
-                f"option 'device' has value {options['device']!r}", hint="OpenVINO has CPU, GPU, NPU and AUTO."
+                f"option 'device' has value {options['device']!r}",
+                hint="OpenVINO has CPU, GPU, NPU and AUTO.",
             )
         if values.get("precision", "fast") not in ("fast", "exact"):
             raise InvalidArgumentError(
-                f"option 'precision' has value {values['precision']!r}", hint="It has to be 'fast' or 'exact'."
+                f"option 'precision' has value {values['precision']!r}",
+                hint="It has to be 'fast' or 'exact'.",
             )
         for key in ("threads", "kv_cache_gb", "max_batch_tokens"):
             if key in values and (not isinstance(values[key], int) or values[key] < 1):
-                raise InvalidArgumentError(f"option '{key}' has value {values[key]!r}", hint="It has to be 1 or more.")
+                raise InvalidArgumentError(
+                    f"option '{key}' has value {values[key]!r}", hint="It has to be 1 or more."
+                )
         return cls(device=device, **values)
 
     def scheduler(self, genai: Any) -> Any:
@@ -347,7 +380,9 @@ class _Backend:
         handle = job.handle
         if not handle.can_read():
             if handle.get_status() == self._ignored:
-                error = ResourceExhaustedError("the KV cache has no room for this request", hint="Raise kv_cache_gb.")
+                error = ResourceExhaustedError(
+                    "the KV cache has no room for this request", hint="Raise kv_cache_gb."
+                )
                 return Delta(job, (), (), error=error)
             return None
         ids: list[int] = []
@@ -423,10 +458,14 @@ class _Scorer:
         for at in range(0, len(prompt), _PREFILL_TOKENS):
             piece = np.array([prompt[at : at + _PREFILL_TOKENS]], dtype=np.int64)
             end = at + piece.shape[1]
-            logits = self._infer(piece, np.ones((1, end), np.int64), at, logits_from=piece.shape[1] - 1)[:, -1]
+            logits = self._infer(piece, np.ones((1, end), np.int64), at, logits_from=piece.shape[1] - 1)[
+                :, -1
+            ]
         return logits
 
-    def _score_rows(self, prompt_length: int, tails: Sequence[tuple[int, ...]], first: np.ndarray) -> list[Score]:
+    def _score_rows(
+        self, prompt_length: int, tails: Sequence[tuple[int, ...]], first: np.ndarray
+    ) -> list[Score]:
         width = max(map(len, tails))
         ids = np.zeros((len(tails), width), np.int64)
         mask = np.zeros((len(tails), prompt_length + width), np.int64)
@@ -484,13 +523,18 @@ def _prepared(model: Model) -> Path:
     folder = cache_dir() / "openvino" / f"{name}-{OpenVINOEngine.version()}"
     if (folder / _FACTS).is_file():
         return folder
-    from filelock import FileLock
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with _locked(folder):
         if not (folder / _FACTS).is_file():
             _convert(model, folder)
     return folder
+
+
+def _locked(folder: Path) -> contextlib.AbstractContextManager[Any]:
+    """Two processes make a folder once."""
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{folder}.lock")
 
 
 def _with_facts(model: Model) -> Path:
@@ -499,14 +543,24 @@ def _with_facts(model: Model) -> Path:
 
     key = hashlib.sha256(f"{model.path.resolve()} {model.revision}".encode()).hexdigest()[:32]
     folder = cache_dir() / "openvino" / f"linked-{key}"
-    if not (folder / _FACTS).is_file():
-        with temporary_folder(folder.parent) as temporary:
-            for file in model.path.iterdir():
-                (temporary / file.name).symlink_to(file.resolve())
-            config = json.loads((model.path / "config.json").read_text("utf-8"))
-            _write_facts(temporary, int(config["max_position_embeddings"]), "openvino", [])
-            _publish(temporary, folder)
+    with _locked(folder):
+        if not (folder / _FACTS).is_file():
+            with temporary_folder(folder.parent, folder.name) as temporary:
+                for file in model.path.iterdir():
+                    (temporary / file.name).symlink_to(file.resolve())
+                _write_facts(temporary, _context_length(model.path / "config.json"), "openvino", [])
+                _publish(temporary, folder)
     return folder
+
+
+def _context_length(config: Path) -> int:
+    try:
+        return int(json.loads(config.read_text("utf-8"))["max_position_embeddings"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise EngineError(
+            f"{config} does not say 'max_position_embeddings', the context length: {error}",
+            hint="Export the model again, or add it there.",
+        ) from error
 
 
 def _convert(model: Model, folder: Path) -> None:
@@ -527,7 +581,7 @@ def _convert(model: Model, folder: Path) -> None:
 
         raise DiskFullError(f"converting needs {needed:,} bytes in {folder.parent}, and {free:,} are free")
     keep = {"enable_save_ov_model": True}
-    with temporary_folder(folder.parent) as temporary:
+    with temporary_folder(folder.parent, folder.name) as temporary:
         link = temporary / "model.gguf"
         link.symlink_to(model.path.resolve())
         try:
@@ -536,7 +590,9 @@ def _convert(model: Model, folder: Path) -> None:
             raise _load_error(model, error) from error
         link.unlink()
         eos = [header.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
-        _write_facts(temporary, header.context_length, header.file_type, [int(one) for one in eos if one is not None])
+        _write_facts(
+            temporary, header.context_length, header.file_type, [int(one) for one in eos if one is not None]
+        )
         _publish(temporary, folder)
 
 
@@ -560,7 +616,7 @@ def _write_facts(folder: Path, context_length: int, weights: str, eos: list[int]
 
 def _publish(temporary: Path, folder: Path) -> None:
     try:
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     except OSError:
         if not (folder / _FACTS).is_file():
             raise
@@ -603,7 +659,7 @@ def _load_error(model: Model, error: RuntimeError) -> EngineError | ResourceExha
     text = str(error)
     if "bad_alloc" in text or "allocate" in text.lower():
         return ResourceExhaustedError(f"not enough memory to load {model.spec.alias}")
-    last = [line.strip() for line in text.splitlines() if line.strip()][-1]
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it gives no reason")
     return EngineError(
         f"OpenVINO cannot load {model.spec.alias} ({model.path.name}): {last[:300]}",
         hint="Delete the file and pull it again, or try engine: llamacpp.",

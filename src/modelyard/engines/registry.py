@@ -26,7 +26,8 @@ def engine_class(name: str) -> type[Engine]:
     """
     if name not in _CLASSES:
         raise UnsupportedError(
-            f"this version has no engine '{name}'", hint=f"It has: {', '.join(_CLASSES)}. Use engine: auto to let it pick."
+            f"this version has no engine '{name}'",
+            hint=f"It has: {', '.join(_CLASSES)}. Use engine: auto to let it pick.",
         )
     module, _, attribute = _CLASSES[name].partition(":")
     found: type[Engine] = getattr(importlib.import_module(module), attribute)

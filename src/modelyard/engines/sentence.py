@@ -47,14 +47,14 @@ class _Reader:
             parts.append(self._repeated(self._atom(self._tokens.pop())))
         return None if None in parts else "".join(part or "" for part in parts)
 
-    def _atom(self, token: str) -> str | None:
-        if token == "(":
+    def _atom(self, part: str) -> str | None:
+        if part == "(":
             inner = self.alternatives()
             self._tokens.pop()
             return inner
-        if token[0] == '"':
-            return "".join(_characters(token[1:-1]))
-        return _member(token[1:-1]) if token[0] == "[" else self._known.get(token)
+        if part[0] == '"':
+            return "".join(_characters(part[1:-1]))
+        return _member(part[1:-1]) if part[0] == "[" else self._known.get(part)
 
     def _repeated(self, item: str | None) -> str | None:
         if not self._tokens or self._tokens[-1][0] not in "?*+{":

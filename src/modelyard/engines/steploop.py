@@ -11,6 +11,7 @@ caller's leaving, or an error. In each case its slot is free before the next ste
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import defaultdict, deque
@@ -85,8 +86,10 @@ class StepLoop:
         self._backend = backend
         self._inbox: deque[tuple[str, Job]] = deque()
         self._jobs: dict[int, Job] = {}
+        self._callers: set[Job] = set()  # taken in, and not yet told how they ended
         self._wake = threading.Condition()
         self._closing = False
+        self._ended = ""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -96,7 +99,11 @@ class StepLoop:
         return len(self._jobs)
 
     async def stream(self, job: Job) -> AsyncIterator[Chunk]:
-        """Runs a job and yields its chunks; leaving the iterator drops the job."""
+        """Runs a job and yields its chunks; leaving the iterator drops the job.
+
+        Raises:
+            EngineCrashedError: the loop is closed, or its backend failed.
+        """
         self._post("add", job)
         try:
             while True:
@@ -123,7 +130,7 @@ class StepLoop:
             if self._closing or not self._thread.is_alive():
                 if what == "drop":
                     return
-                raise EngineCrashedError("the model was unloaded before the request began")
+                raise EngineCrashedError(self._ended or "the model was unloaded before the request began")
             self._inbox.append((what, job))
             self._wake.notify()
 
@@ -135,11 +142,11 @@ class StepLoop:
                 chunks = self._expire()
                 if self._jobs:
                     chunks += self._advance()
-                _deliver(chunks)
+                self._deliver(chunks)
             reason = "the model was unloaded while the request ran"
         except Exception as error:
             # The backend failed outside a step, and what state it is in is unknown: nobody may wait for it.
-            reason = f"the engine failed: {_first_line(error)}"
+            reason = self._ended = f"the engine failed: {_first_line(error)}"
         self._abandon(EngineCrashedError(reason))
 
     def _abandon(self, error: ModelyardError) -> None:
@@ -147,10 +154,12 @@ class StepLoop:
             self._closing = True
             waiting = [job for what, job in self._inbox if what == "add"]
             self._inbox.clear()
-        jobs = [*self._jobs.values(), *waiting]
+        # A job may have left the batch without its caller having been told: everyone is told who was not.
+        jobs = [*self._callers, *waiting]
         self._jobs.clear()
         self._fail(jobs, error)
-        self._backend.close()
+        with contextlib.suppress(Exception):
+            self._backend.close()
 
     def _take_in(self) -> bool:
         """Waits for work, then admits and drops jobs; False when the loop is to end."""
@@ -164,12 +173,14 @@ class StepLoop:
                 return False
         for what, job in news:
             if what == "drop":
+                self._callers.discard(job)
                 self._end(job)
             else:
                 self._admit(job)
         return True
 
     def _admit(self, job: Job) -> None:
+        self._callers.add(job)
         try:
             self._backend.add(job)
         except ModelyardError as error:
@@ -188,7 +199,9 @@ class StepLoop:
             self._end(job)
             made = job.completion_tokens
             passed = now - job.submitted
-            chunks.append((job, DeadlineExceededError(f"the deadline passed after {passed:.2f} s and {made} tokens")))
+            chunks.append(
+                (job, DeadlineExceededError(f"the deadline passed after {passed:.2f} s and {made} tokens"))
+            )
         return chunks
 
     def _advance(self) -> list[tuple[Job, Chunk | ModelyardError]]:
@@ -247,7 +260,7 @@ class StepLoop:
         jobs = list(jobs)
         for job in jobs:
             job.done = True
-        _deliver([(job, error) for job in jobs])
+        self._deliver([(job, error) for job in jobs])
 
     def _fail_all(self, error: ModelyardError) -> None:
         jobs = list(self._jobs.values())
@@ -255,14 +268,15 @@ class StepLoop:
             self._end(job)
         self._fail(jobs, error)
 
-
-def _deliver(chunks: list[tuple[Job, Chunk | ModelyardError]]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Chunk | ModelyardError]]] = defaultdict(list)
-    for job, chunk in chunks:
-        by_loop[job.event_loop].append((job, chunk))
-    for event_loop, items in by_loop.items():
-        if not event_loop.is_closed():
-            event_loop.call_soon_threadsafe(_put, items)
+    def _deliver(self, chunks: list[tuple[Job, Chunk | ModelyardError]]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Chunk | ModelyardError]]] = defaultdict(list)
+        for job, chunk in chunks:
+            by_loop[job.event_loop].append((job, chunk))
+            if isinstance(chunk, ModelyardError) or chunk.finish_reason is not None:
+                self._callers.discard(job)
+        for event_loop, items in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits there any more
+                event_loop.call_soon_threadsafe(_put, items)
 
 
 def _put(items: list[tuple[Job, Chunk | ModelyardError]]) -> None:
@@ -281,7 +295,11 @@ def _timings(job: Job, now: float) -> Timings:
 
 
 def _wrapped(error: Exception) -> ModelyardError:
-    return error if isinstance(error, ModelyardError) else EngineError(f"the engine refused: {_first_line(error)}")
+    return (
+        error
+        if isinstance(error, ModelyardError)
+        else EngineError(f"the engine refused: {_first_line(error)}")
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,10 +13,15 @@ _OPEN: set[Path] = set()
 
 
 @contextlib.contextmanager
-def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A new folder inside `parent` (so that it can be renamed into place), gone afterwards."""
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder inside `parent` (so that it can be renamed into place), gone afterwards.
+
+    What a killed process has left of the same name is removed first: the caller holds the name's lock.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=".making-"))
+    for left in parent.glob(f".making-{glob.escape(name)}-*"):
+        _remove(left)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".making-{name}-"))
     _OPEN.add(folder)
     try:
         yield folder

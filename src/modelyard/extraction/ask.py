@@ -127,7 +127,7 @@ async def extract_async(
         InvalidArgumentError, SchemaError: the task or schema; a document that cannot be read is no error
             here but a result with the status `failed`.
     """
-    found = _task(task, schema)
+    found = resolve_task(task, schema)
     llm = create_llm(model) if isinstance(model, str) else model
     given = [sources] if isinstance(sources, str | Path | Document) else list(sources)
     if not given:
@@ -152,7 +152,12 @@ def extract(sources: Source | Iterable[Source], **how: Any) -> Extraction:
     return portal.run(extract_async(sources, **how))
 
 
-def _task(task: Task | str | Path | None, schema: Any) -> Task:
+def resolve_task(task: Task | str | Path | None, schema: Any) -> Task:
+    """The task that is meant: one of the two has to be given.
+
+    Raises:
+        InvalidArgumentError, SchemaError: neither or both, no such task, or a mistake in it.
+    """
     if (task is None) == (schema is None):
         raise InvalidArgumentError("give either a task or a schema", hint="--task NAME, or --schema FILE.")
     if schema is not None:
@@ -163,7 +168,9 @@ def _task(task: Task | str | Path | None, schema: Any) -> Task:
 async def _read_one(source: Source, task: Task, llm: LLM, max_tokens: int) -> DocumentResult:
     began = time.monotonic()
     try:
-        document = source if isinstance(source, Document) else await asyncio.to_thread(read_document, Path(source))
+        document = (
+            source if isinstance(source, Document) else await asyncio.to_thread(read_document, Path(source))
+        )
     except DocumentError as error:
         return _failed(str(source), "", task.schema, error, began)
     try:
@@ -184,7 +191,9 @@ async def _read_one(source: Source, task: Task, llm: LLM, max_tokens: int) -> Do
     )
 
 
-async def _passages(document: Document, task: Task, llm: LLM, max_tokens: int) -> tuple[Passages, tuple[str, ...]]:
+async def _passages(
+    document: Document, task: Task, llm: LLM, max_tokens: int
+) -> tuple[Passages, tuple[str, ...]]:
     """The part of the document that is read, and a warning when that is not all of it."""
     if not document.text.strip():
         raise DocumentError(f"{document.name} has no text", hint="A scanned page needs OCR first.")
@@ -209,7 +218,9 @@ async def _passages(document: Document, task: Task, llm: LLM, max_tokens: int) -
     if passages.whole:
         return passages, ()
     share = f"{passages.characters:,} of {passages.total:,} characters"
-    return passages, (f"read {share} ({tokens} tokens), in {len(passages.ranges)} passages that hold the terms",)
+    return passages, (
+        f"read {share} ({tokens} tokens), in {len(passages.ranges)} passages that hold the terms",
+    )
 
 
 def _said(result: Result) -> tuple[str, ...]:
@@ -251,7 +262,9 @@ def _field(
     value, problem = coerce(field, raw.get("value"))
     if value is None:
         status: Status = "not_found" if raw.get("value") in (None, "") else "unreadable"
-        return FieldResult(None, quote, None, None, status), [problem] if problem and status == "unreadable" else []
+        return FieldResult(None, quote, None, None, status), [
+            problem
+        ] if problem and status == "unreadable" else []
     span = ground(index, quote, value=value, near=near) if quote else None
     if span is None:
         said = ["its quote is not in the document" if quote else "it comes without a quote"]
@@ -283,9 +296,13 @@ def locate_documents(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in _READABLE and one.is_file())
+            inside = sorted(
+                one for one in path.rglob("*") if one.suffix.lower() in _READABLE and one.is_file()
+            )
             if not inside:
-                raise DocumentError(f"{path} holds no document", hint=f"Readable are {', '.join(sorted(_READABLE))}.")
+                raise DocumentError(
+                    f"{path} holds no document", hint=f"Readable are {', '.join(sorted(_READABLE))}."
+                )
             found += inside
         elif path.exists():
             found.append(path)
@@ -299,7 +316,9 @@ def _failed(
 ) -> DocumentResult:
     fields = {one.name: FieldResult(None, None, None, None, "failed") for one in schema.fields}
     seconds = time.monotonic() - began
-    return DocumentResult(name, _sha256(text), fields, (), seconds, "", text, error=str(error).replace("\n", " "))
+    return DocumentResult(
+        name, _sha256(text), fields, (), seconds, "", text, error=str(error).replace("\n", " ")
+    )
 
 
 def _sha256(text: str) -> str:

@@ -26,6 +26,8 @@ _KINDS = {
 _READABLE = "Readable are text (.txt, .md, .csv, .json), HTML (.html, .htm) and PDF (.pdf)."
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html|sec-document|document)\b", re.IGNORECASE)
 _HEAD = 2048
+# Filings carry Windows punctuation that a converter took for Latin-1: dashes and quotation marks as controls.
+_MISREAD = {code: one for code in range(0x80, 0xA0) if (one := bytes([code]).decode("cp1252", "ignore"))}
 
 
 class Segment(NamedTuple):
@@ -144,7 +146,7 @@ def _kind(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
 def _from_html(name: str, text: str, digest: str, warnings: tuple[str, ...]) -> Document:
     from modelyard.extraction.readers.html import read_html
 
-    lines = read_html(text)
+    lines = read_html(text.translate(_MISREAD))
     while lines and not lines[-1].text:
         lines.pop()
     if not lines:

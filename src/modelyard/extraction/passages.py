@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 GAP = "\n[…]\n"
 _BEFORE, _AFTER = 4, 3  # lines kept around a hit in running text
-_TABLE_HEAD, _TABLE_BACK = 8, 45  # lines above a table row that hold its heads; how far up a table is followed
+_TABLE_HEAD, _TABLE_BACK = (
+    8,
+    45,
+)  # lines above a table row that hold its heads; how far up a table is followed
 _LONGEST = 1000  # characters of a line
 _WORD = re.compile(r"[a-z]+")
 
@@ -97,38 +100,29 @@ def _best(lines: Sequence[tuple[int, int]], scores: Sequence[float], text: str, 
     for at in sorted(range(len(lines)), key=lambda one: (-scores[one], one)):
         if scores[at] <= 0 and kept:
             break
-        wanted = [one for one in _around(at, lines, text) if one not in kept]
-        cost = sum(lines[one][1] - lines[one][0] + 1 for one in wanted)
-        if used + cost > budget:
-            if kept:
-                continue
-            wanted, cost = _fitting(at, lines, budget)
-        kept.update(wanted)
-        used += cost
+        for wanted in _around(at, lines, text):
+            new = [one for one in wanted if one not in kept]
+            cost = sum(lines[one][1] - lines[one][0] + 1 for one in new)
+            if used + cost <= budget:
+                kept.update(new)
+                used += cost
+                break
     return kept
 
 
-def _fitting(at: int, lines: Sequence[tuple[int, int]], budget: int) -> tuple[list[int], int]:
-    """As many lines from the best one on as fit, at least that one."""
-    wanted, cost = [at], lines[at][1] - lines[at][0]
-    for one in range(at + 1, len(lines)):
-        more = lines[one][1] - lines[one][0] + 1
-        if cost + more > budget:
-            break
-        wanted.append(one)
-        cost += more
-    return wanted, cost
-
-
-def _around(at: int, lines: Sequence[tuple[int, int]], text: str) -> range:
-    """The lines that belong to a hit: its surroundings, or its table from the heading down."""
-    first, last = max(0, at - _BEFORE), min(len(lines) - 1, at + _AFTER)
+def _around(at: int, lines: Sequence[tuple[int, int]], text: str) -> Iterator[list[int]]:
+    """The lines that belong to a hit, the most generous choice first: the hit alone is the last."""
+    near = list(range(max(0, at - _BEFORE), min(len(lines), at + _AFTER + 1)))
     if _is_row(text[slice(*lines[at])]):
         top = at
         while top > 0 and at - top < _TABLE_BACK and _near_table(top - 1, lines, text):
             top -= 1
         first = max(0, top - _TABLE_HEAD)
-    return range(first, last + 1)
+        yield list(range(first, near[-1] + 1))
+        # A long table: its heads, and the rows around the hit.
+        yield [*range(first, min(top + _TABLE_HEAD, near[0])), *near]
+    yield near
+    yield [at]
 
 
 def _near_table(at: int, lines: Sequence[tuple[int, int]], text: str) -> bool:

@@ -15,7 +15,7 @@ from modelyard.types import Message
 
 _SYSTEM = "You read documents and copy facts out of them. You never guess and never calculate."
 _HOW = (
-    'Read the document and answer with JSON. For each field copy, word for word, the whole line of the document '
+    "Read the document and answer with JSON. For each field copy, word for word, the whole line of the document "
     'that holds it as "quote"; then give what it says as "value". '
     "If the document does not give a field, its quote and its value are null."
 )

@@ -16,7 +16,18 @@ from typing import Any
 from modelyard.errors import InvalidArgumentError, SchemaError, nearest
 from modelyard.extraction.schema import ExtractionSchema, read_schema
 
-_KEYS = {"name", "title", "description", "instructions", "fields", "schema", "terms", "examples", "data", "tolerance"}
+_KEYS = {
+    "name",
+    "title",
+    "description",
+    "instructions",
+    "fields",
+    "schema",
+    "terms",
+    "examples",
+    "data",
+    "tolerance",
+}
 _SHIPPED = Path(str(files("modelyard"))) / "tasks"
 
 
@@ -109,10 +120,15 @@ def _read(file: Path) -> Task:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SchemaError(f"{file} is not YAML: {error}", hint="Mend the file.") from error
     if not isinstance(data, dict):
-        raise SchemaError(f"{file} holds no mapping", hint="A task has the keys name, fields and instructions.")
+        raise SchemaError(
+            f"{file} holds no mapping", hint="A task has the keys name, fields and instructions."
+        )
     for key in data:
         if key not in _KEYS:
-            raise SchemaError(f"{file}: key '{key}' is not known.{nearest(str(key), _KEYS)}", hint=f"Known: {sorted(_KEYS)}.")
+            raise SchemaError(
+                f"{file}: key '{key}' is not known.{nearest(str(key), _KEYS)}",
+                hint=f"Known: {sorted(_KEYS)}.",
+            )
     if ("fields" in data) == ("schema" in data):
         raise SchemaError(f"{file}: a task has either 'fields' or 'schema'", hint="Keep one of them.")
     source = {"fields": data["fields"]} if "fields" in data else data["schema"]
@@ -151,10 +167,13 @@ def _documents(data: Any, file: Path) -> tuple[LabelledDocument, ...]:
     try:
         rows = [json.loads(line) for line in labels.read_text("utf-8").splitlines() if line.strip()]
         return tuple(
-            LabelledDocument(labels.parent / row["file"], row["labels"], row.get("source", "")) for row in rows
+            LabelledDocument(labels.parent / row["file"], row["labels"], row.get("source", ""))
+            for row in rows
         )
     except OSError as error:
-        raise SchemaError(f"{file}: data file {labels} cannot be read: {error.strerror}", hint="Check 'data'.") from error
+        raise SchemaError(
+            f"{file}: data file {labels} cannot be read: {error.strerror}", hint="Check 'data'."
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SchemaError(
             f"{labels}: a row is not as it should be: {error}", hint='A row is {"file": …, "labels": {…}}.'

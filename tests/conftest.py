@@ -1,0 +1,80 @@
+"""What tests of every floor share: the small model's file, and the command as a real process."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("modelyard")
+_SETTINGS = re.compile(r"MODELYARD_CATALOG|HF_|HUGGING")
+
+
+def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment without the settings that would change what a test sees."""
+    kept = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
+    return {**kept, "HF_TOKEN_PATH": os.devnull, "HF_ENDPOINT": "http://127.0.0.1:9", **(changes or {})}
+
+
+@pytest.fixture(scope="session")
+def small_gguf() -> Path:
+    """The small model's GGUF file, from the user's own cache."""
+    from modelyard.catalog.load import load_catalog
+    from modelyard.catalog.pull import pull
+
+    return pull(load_catalog().get("smollm2-135m")).path
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `modelyard` in an empty folder, to its end."""
+
+    def run(
+        *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, **how: Any
+    ) -> subprocess.CompletedProcess[str]:
+        how = {"stdin": subprocess.DEVNULL, **how} if "input" not in how else how
+        return subprocess.run(
+            [str(COMMAND), *args],
+            capture_output=True,
+            text=how.pop("text", True),
+            timeout=120,
+            cwd=cwd or tmp_path,
+            env=clean_environment(env),
+            check=False,
+            **how,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `modelyard` (or a script in Python) in an empty folder; killed when the test ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(
+        *args: str, script: str | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        line = [str(COMMAND)] if script is None else [sys.executable, "-c", script]
+        process = subprocess.Popen(
+            [*line, *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=clean_environment(env),
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
