@@ -20,7 +20,7 @@ from modelyard.catalog.lock import Lock, read_lock
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Capabilities, Engine
 from modelyard.errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError, nearest
-from modelyard.messages import Prompt, as_message, read_prompt
+from modelyard.messages import Prompt, as_message, check_characters, read_prompt
 from modelyard.params import SamplingParams, canonical, merge
 from modelyard.pool import Pool, default_pool
 from modelyard.types import (
@@ -151,8 +151,7 @@ class LLM:
             continuations: the texts to score, none of them empty.
             raw: give a text prompt as it stands, without the chat template.
         """
-        if isinstance(continuations, str):
-            raise InvalidArgumentError("continuations is a string", hint="Pass a list of strings.")
+        continuations = _continuations(continuations)
         messages, text = read_prompt(prompt, None, raw)
         async with self._lease() as engine:
             return await engine.score(text if text is not None else messages or (), continuations)
@@ -292,6 +291,17 @@ def _timeout(given: Any) -> float | None:
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e9:
         raise InvalidArgumentError(f"timeout is {given!r:.80}", hint="It is in seconds, above 0.")
     return float(given)
+
+
+def _continuations(given: Any) -> tuple[str, ...]:
+    texts = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not texts or not all(isinstance(one, str) and one for one in texts):
+        raise InvalidArgumentError(
+            f"continuations is {given!r:.80}", hint="Pass a list of at least one string, none of them empty."
+        )
+    for one in texts:
+        check_characters(one)
+    return texts
 
 
 def _constraint(own: Mapping[str, Any]) -> Constraint | None:
@@ -486,7 +496,9 @@ def create_llm(
         changes["sources"] = _at_revision(spec, loading.pop("revision"))
     if "return_full_text" in pipeline:
         params.setdefault("return_full_text", pipeline.pop("return_full_text"))
-    given = {**(options or {}), **loading, **pipeline, "device": device, "device_map": device_map}
+    given = {**(options or {}), **loading, **pipeline, "device": device}
+    if device_map != "auto":  # which asks for the engine's own choice, and that is what it makes anyway
+        given["device_map"] = device_map
     settings = {
         "provider": name, "model": model or name, "model_path": model_path, "model_type": model_type,
         "use_inference_api": use_inference_api, "inference_api_url": inference_api_url, "device": device,
@@ -555,7 +567,6 @@ def _changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
         return ModelSpec.model_validate({**spec.model_dump(), **changes})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"][:1])
-        raise InvalidArgumentError(
-            f"{key} has value {changes.get(key)!r}", hint=f"{first['msg']}."
-        ) from error
+        keys = [str(first["loc"][0])] if first["loc"] else list(changes)
+        values = ", ".join(f"{key} has value {changes.get(key)!r}" for key in keys)
+        raise InvalidArgumentError(f"'{spec.alias}': {values}", hint=f"{first['msg']}.") from error

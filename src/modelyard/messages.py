@@ -21,7 +21,7 @@ def read_prompt(
     if isinstance(prompt, str):
         if not prompt.strip():
             raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
-        _whole_characters(prompt)
+        check_characters(prompt)
         if raw:
             if system:
                 raise InvalidArgumentError(
@@ -39,13 +39,14 @@ def read_prompt(
             )
         messages = tuple(as_message(one) for one in given)
         for message in messages:
-            _whole_characters(message.text)
+            check_characters(message.text)
         if not any(message.content for message in messages):
             raise InvalidArgumentError("the messages are empty", hint="Give at least one with some text.")
     return ((Message("system", system), *messages) if system else messages), None
 
 
-def _whole_characters(text: str) -> None:
+def check_characters(text: str) -> None:
+    """Refuses half of a surrogate pair: no tokenizer can read it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -140,6 +140,8 @@ def load_engine(
     from modelyard.catalog.pull import pull
 
     merged = {**spec.options, **options}
+    # Before the download: a model that no engine here can run is not fetched to be refused.
+    installed_engine(plan(spec, availability(), lock=lock).engine)
     model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
     return installed_engine(plan(spec, availability(), model=model).engine)(model, merged)
 

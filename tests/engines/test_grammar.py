@@ -389,3 +389,16 @@ def test_many_optional_properties_stay_linear_in_size() -> None:
         for n in (50, 100)
     ]
     assert sizes[1] < 2.2 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": [1], "anyOf": [{"$ref": "#"}, {"type": "string"}]},
+        {"enum": [1], "$ref": "#/$defs/none"},
+    ],
+    ids=["circle", "dangling"],
+)
+def test_a_bad_ref_beside_enum_is_refused_as_a_schema(schema: dict[str, Any]) -> None:
+    with pytest.raises(SchemaError, match="beside enum"):
+        compile_constraint(Constraint(schema=schema))

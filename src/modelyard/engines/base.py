@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
+from modelyard.errors import UnsupportedError
 from modelyard.types import Chunk, Fingerprint, Message, Request, Score
 
 
@@ -58,7 +59,16 @@ class Engine(ABC):
     OPTIONS: ClassVar[Mapping[str, str]] = {}
     """The engine's options (`spec.options`), each with one line of help."""
 
+    QUANTIZATIONS: ClassVar[frozenset[str]] = frozenset()
+    """The values of `quantization` that the engine can load with."""
+
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        wanted = model.spec.quantization
+        if wanted is not None and wanted not in self.QUANTIZATIONS:
+            raise UnsupportedError(
+                f"engine {self.name} cannot load '{model.spec.alias}' with quantization '{wanted}'",
+                hint="Leave 'quantization' out: the weights are used as they are stored.",
+            )
         self.model = model
         self.options = dict(options)
 

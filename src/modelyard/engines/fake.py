@@ -19,13 +19,13 @@ from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Engine, Memory
 from modelyard.engines.chat import render_chat
 from modelyard.engines.detokenize import TextStream
-from modelyard.engines.grammar import compile_constraint
+from modelyard.engines.grammar import check_answer, compile_constraint
 from modelyard.engines.limits import answer_room
 from modelyard.engines.sentence import shortest_sentence
 from modelyard.engines.steploop import Delta, Job, StepLoop
 from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError, nearest
 from modelyard.params import NAMES
-from modelyard.types import Chunk, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
 
 _TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
 _WORDS = (
@@ -52,7 +52,7 @@ class FakeEngine(Engine):
 
     name = "fake"
     OPTIONS: ClassVar[Mapping[str, str]] = {
-        "reply": "the answer to everything, in place of the made-up words",
+        "reply": "the answer to everything that it fits, in place of the made-up words",
         "delay": "seconds that one step takes (0)",
         "context_length": "tokens of prompt and answer (4096)",
     }
@@ -145,7 +145,7 @@ class FakeEngine(Engine):
         if request.constraint is not None:
             grammar = compile_constraint(request.constraint)
             relaxed = tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
-            answer = self._ids(shortest_sentence(grammar.text))
+            answer = self._ids(self._fitting(request.constraint, grammar.text))
         else:
             answer = self._answer(request, ids)
         least = request.params.answer_minimum(len(ids))
@@ -159,6 +159,12 @@ class FakeEngine(Engine):
             deadline=request.deadline,
             warnings=(*warnings, *relaxed),
         )
+
+    def _fitting(self, constraint: Constraint, grammar: str) -> str:
+        """The given reply where it has the form that is asked for, else the shortest text that has it."""
+        if self._reply is not None and check_answer(constraint, self._reply) is None:
+            return self._reply
+        return shortest_sentence(grammar)
 
     def _answer(self, request: Request, ids: Sequence[int]) -> list[int]:
         if self._reply is not None:

@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import re
 import secrets
 import shutil
 import threading
@@ -199,10 +200,20 @@ class OpenVINOEngine(Engine):
             config=config,
             text=TextStream(self._pieces.__getitem__, request.params.stop),
             deadline=request.deadline,
-            warnings=(*warnings, *shortened, *relaxed),
+            warnings=(*warnings, *shortened, *relaxed, *self._quantised()),
             suspect=request.constraint is not None,
             eos=self._eos,
             event_loop=event_loop,
+        )
+
+    def _quantised(self) -> tuple[Warning, ...]:
+        """A warning when the weights are not of the size that the spec wants: files are run as they are."""
+        wanted, have = self.model.spec.quantization, str(self._facts["weights"])
+        bits = re.search(r"\d+", have)
+        if wanted is None or (bits and wanted == f"{bits[0]}bit"):
+            return ()
+        return (
+            Warning("quantization_ignored", f"quantization: {wanted} has no effect, the file holds {have}"),
         )
 
     def _config(
@@ -227,9 +238,10 @@ class OpenVINOEngine(Engine):
         config.frequency_penalty = params.frequency_penalty
         config.do_sample = not params.greedy
         if not params.greedy:
-            config.temperature = params.temperature
+            # As good as 0 and as good as 1: the pipeline refuses the limits themselves (as 32-bit floats).
+            config.temperature = max(params.temperature, 1e-9)
             config.top_p = params.top_p
-            config.min_p = params.min_p
+            config.min_p = min(params.min_p, 0.9999999)
             if params.top_k:
                 config.top_k = params.top_k
             # The pipeline's default seed is a constant: without one of our own, every answer repeats itself.
@@ -239,7 +251,13 @@ class OpenVINOEngine(Engine):
             grammar = compile_constraint(constraint)
             config.structured_output_config = genai.StructuredOutputConfig(grammar=grammar.text)
             relaxed = tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
-        config.validate()
+        try:
+            config.validate()
+        except RuntimeError as error:
+            reason = next(
+                (line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given"
+            )
+            raise InvalidArgumentError(f"OpenVINO refuses the parameters: {reason}", hint="") from error
         return config, relaxed
 
     # -- scoring ---------------------------------------------------------------------------------------

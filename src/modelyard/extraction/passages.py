@@ -120,7 +120,8 @@ def _around(at: int, lines: Sequence[tuple[int, int]], text: str) -> Iterator[li
         first = max(0, top - _TABLE_HEAD)
         yield list(range(first, near[-1] + 1))
         # A long table: its heads, and the rows around the hit.
-        yield [*range(first, min(top + _TABLE_HEAD, near[0])), *near]
+        for head in (range(first, top + _TABLE_HEAD), range(top, top + _TABLE_HEAD // 2)):
+            yield [*(one for one in head if one < near[0]), *near]
     yield near
     yield [at]
 

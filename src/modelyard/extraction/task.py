@@ -131,9 +131,12 @@ def _read(file: Path) -> Task:
             )
     if ("fields" in data) == ("schema" in data):
         raise SchemaError(f"{file}: a task has either 'fields' or 'schema'", hint="Keep one of them.")
-    source = {"fields": data["fields"]} if "fields" in data else data["schema"]
     name = str(data.get("name") or file.stem)
-    schema = read_schema({"name": name, **source} if "fields" in data else source)
+    source = {"name": name, "fields": data["fields"]} if "fields" in data else data["schema"]
+    try:
+        schema = read_schema(source)
+    except SchemaError as error:
+        raise SchemaError(f"{file}: {error.message}", hint=error.hint) from error
     return Task(
         name=name,
         schema=schema,

@@ -30,6 +30,7 @@ from modelyard.engines.grammar.nodes import EMPTY, Lit, Node, Ref, Rep, alt, opt
 from modelyard.engines.grammar.numbers import bounds, number
 from modelyard.engines.grammar.regex import RegexGrammar
 from modelyard.engines.grammar.strings import FORMATS, any_json_char
+from modelyard.errors import SchemaError
 
 
 class SchemaCompiler:
@@ -131,8 +132,16 @@ class SchemaCompiler:
             "values",
             "Use a plain string, then look it up.",
         )
+        from referencing.exceptions import Unresolvable
+
         checker = validator(json.dumps(self._root)).evolve(schema=schema)
-        kept = [value for value in values if checker.is_valid(value)]
+        try:
+            kept = [value for value in values if checker.is_valid(value)]
+        except (RecursionError, Unresolvable) as error:
+            what = "leads back to itself" if isinstance(error, RecursionError) else f"leads nowhere: {error.ref}"
+            raise SchemaError(
+                f"a $ref beside enum or const at {place(path)} {what}", hint="Leave the values or the $ref."
+            ) from error
         if not kept:
             impossible(f"no value of enum or const at {place(path)} satisfies the schema there")
         return self._rules.share(alt(*(Lit(_compact(value)) for value in kept)))
