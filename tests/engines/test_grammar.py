@@ -20,6 +20,11 @@ ESCAPE = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})|\\(.)|([^\\])", re.DOTAL
 LAST = 0x10FFFF
 
 
+def _ending(part: Any) -> tuple[int, int]:
+    """Puts the alternative first that names the fewest rules: late in a recursion it has to end."""
+    return str(part).count("'ref'"), len(str(part))
+
+
 class Reader:
     """Reads the grammar's text into tuples, independently of the code that writes it."""
 
@@ -82,7 +87,7 @@ class Reader:
             return "".join(self._write(part, draw, depth) for part in value)
         if kind == "alt":
             late = depth > 40
-            part = min(value, key=lambda one: len(str(one))) if late else draw.choice(value)
+            part = min(value, key=_ending) if late else draw.choice(value)
             return self._write(part, draw, depth + 1)
         low, high = node[2], node[3]
         top = low if depth > 40 else min(low + 3, high) if high is not None and draw.random() < 0.7 else high

@@ -12,7 +12,6 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
-import re
 import secrets
 import shutil
 import threading
@@ -200,20 +199,10 @@ class OpenVINOEngine(Engine):
             config=config,
             text=TextStream(self._pieces.__getitem__, request.params.stop),
             deadline=request.deadline,
-            warnings=(*warnings, *shortened, *relaxed, *self._quantised()),
+            warnings=(*warnings, *shortened, *relaxed),
             suspect=request.constraint is not None,
             eos=self._eos,
             event_loop=event_loop,
-        )
-
-    def _quantised(self) -> tuple[Warning, ...]:
-        """A warning when the weights are not of the size that the spec wants: files are run as they are."""
-        wanted, have = self.model.spec.quantization, str(self._facts["weights"])
-        bits = re.search(r"\d+", have)
-        if wanted is None or (bits and wanted == f"{bits[0]}bit"):
-            return ()
-        return (
-            Warning("quantization_ignored", f"quantization: {wanted} has no effect, the file holds {have}"),
         )
 
     def _config(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from modelyard import portal
 from modelyard.errors import DocumentError, InvalidArgumentError, ModelyardError
+from modelyard.extraction.context import ground_by_label, is_bare
 from modelyard.extraction.documents import Document, read_document
 from modelyard.extraction.ground import GroundingIndex, Span, ground
 from modelyard.extraction.passages import Passages, select_passages
@@ -265,7 +266,7 @@ def _field(
         return FieldResult(None, quote, None, None, status), [
             problem
         ] if problem and status == "unreadable" else []
-    span = ground(index, quote, value=value, near=near) if quote else None
+    span = _located(field, quote, value, index, near) if quote else None
     if span is None:
         said = ["its quote is not in the document" if quote else "it comes without a quote"]
         return FieldResult(value, quote, None, None, "ungrounded"), said
@@ -273,6 +274,12 @@ def _field(
     where = document.where(span.start)
     located = FieldResult(value, span.of(document.text), span.start, span.end, "found", span.method, where)
     return located, said
+
+
+def _located(field: Field, quote: str, value: Any, index: GroundingIndex, near: int | None) -> Span | None:
+    if is_bare(quote):
+        return ground_by_label(index, quote, field, value, near)
+    return ground(index, quote, value=value, near=near)
 
 
 def _signed(field: Field, value: Any, index: GroundingIndex, span: Span) -> tuple[Any, list[str]]:

@@ -1,6 +1,7 @@
-"""The prompt of an extraction: the task first, the same for every document, then the document.
+"""The prompt of an extraction: the document, then what to copy out of it.
 
-What is the same comes first, so that an engine with a prefix cache reads it once.
+The question comes last: measured on income statements with a model of 1.5 billion parameters, 22 of 29
+values were right with the question behind the document, and 11 with it in front (docs/log.md).
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from modelyard.extraction.schema import ExtractionSchema, Field
 from modelyard.extraction.task import Task
 from modelyard.types import Message
 
-_SYSTEM = "You read documents and copy facts out of them. You never guess and never calculate."
+_SYSTEM = "You read documents and copy facts out of them. You never guess."
+_ASK = "End of the document. Copy these facts out of it, as JSON."
 _HOW = (
-    "Read the document and answer with JSON. For each field copy, word for word, the whole line of the document "
-    'that holds it as "quote"; then give what it says as "value". '
-    "If the document does not give a field, its quote and its value are null."
+    'For each field first copy the whole line that holds it, word for word, as "quote"; then give what it says '
+    'as "value". If the document does not give a field, both are null.'
 )
 
 
@@ -25,8 +26,8 @@ def build_messages(task: Task, text: str) -> tuple[Message, ...]:
     """The conversation that asks for all fields of a task out of one document.
 
     >>> from modelyard.extraction.task import load_task
-    >>> build_messages(load_task("eps_extraction"), "EPS was $1.20")[-1].text.endswith("EPS was $1.20")
-    True
+    >>> build_messages(load_task("eps_extraction"), "EPS was $1.20")[-1].text.splitlines()[:2]
+    ['Document:', 'EPS was $1.20']
     """
     turns = [Message("system", _SYSTEM)]
     for example in task.examples:
@@ -38,7 +39,7 @@ def build_messages(task: Task, text: str) -> tuple[Message, ...]:
 
 def _question(task: Task, text: str) -> str:
     fields = "\n".join(_described(field) for field in task.schema.fields)
-    parts = [_HOW, f"Fields:\n{fields}", task.instructions, f"Document:\n{text.strip()}"]
+    parts = [f"Document:\n{text.strip()}", _ASK, f"Fields:\n{fields}", task.instructions, _HOW]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -1,0 +1,227 @@
+"""What is OpenVINO's own: conversion and its cache, options, scoring in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.catalog.load import load_catalog
+from modelyard.engines import openvino
+from modelyard.engines.base import Engine
+from modelyard.errors import (
+    EngineCrashedError,
+    EngineError,
+    InvalidArgumentError,
+    ModelyardError,
+    UnsupportedError,
+)
+from modelyard.params import merge
+from modelyard.pool import load_engine
+from modelyard.types import Request
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MODELYARD_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(small_gguf: Path) -> Iterator[Engine]:
+    loaded = load(small_gguf)
+    yield loaded
+    loaded.close()
+
+
+def load(path: Path, **options: Any) -> Engine:
+    return load_engine(load_catalog().resolve(str(path)), options)
+
+
+def answer(engine: Engine, **params: Any) -> list[Any]:
+    given = {"temperature": 0, "max_new_tokens": 8, **params}
+    logprobs = given.pop("logprobs", True)
+    request = Request(prompt="The capital of France is", params=merge(("r", given))[0], logprobs=logprobs)
+
+    async def main() -> list[Any]:
+        return [token async for chunk in engine.generate(request) for token in chunk.tokens]
+
+    return asyncio.run(main())
+
+
+def state(folder: Path) -> dict[str, int]:
+    return {
+        str(file.relative_to(folder)): file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def test_a_second_load_uses_what_the_first_converted(cache: Path, small_gguf: Path) -> None:
+    load(small_gguf).close()
+    before = state(cache / "openvino")
+    engine = load(small_gguf)
+    assert state(cache / "openvino") == before
+    assert list(cache.rglob(".making-*")) == []
+    assert "Paris" in "".join(token.text for token in answer(engine))
+    engine.close()
+
+
+@pytest.mark.parametrize("size", [0, 3, 100, 5000, 2_000_000, 60_000_000])
+def test_a_truncated_file_is_a_typed_error_and_leaves_nothing(
+    cache: Path, small_gguf: Path, tmp_path: Path, size: int
+) -> None:
+    file = tmp_path / "cut.gguf"
+    with small_gguf.open("rb") as whole:
+        file.write_bytes(whole.read(size))
+    with pytest.raises(ModelyardError) as caught:
+        load(file)
+    assert "cut" in caught.value.message
+    assert [one for one in cache.rglob("*") if one.is_dir() and one.parent.name == "openvino"] == []
+
+
+def test_a_file_that_is_no_gguf_is_a_typed_error(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text.gguf"
+    file.write_text("<html>not a model</html>" * 100)
+    with pytest.raises(ModelyardError, match="text"):
+        load(file)
+
+
+def test_a_folder_without_an_openvino_model_is_refused(cache: Path, tmp_path: Path) -> None:
+    from modelyard.catalog.spec import ModelSpec, PathSource
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    spec = ModelSpec(alias="empty", engine="openvino", sources=(PathSource(path=str(folder)),))
+    with pytest.raises(UnsupportedError, match=r"openvino_model\.xml"):
+        load_engine(spec, {})
+
+
+def exported(engine: Engine, folder: Path, config: str | None) -> Path:
+    folder.mkdir()
+    for file in engine.folder.iterdir():  # type: ignore[attr-defined]
+        if file.name != "modelyard.json":
+            (folder / file.name).symlink_to(file)
+    if config is not None:
+        (folder / "config.json").write_text(config)
+    return folder
+
+
+def test_an_openvino_folder_is_used_without_writing_into_it(
+    engine: Engine, cache: Path, tmp_path: Path
+) -> None:
+    folder = exported(engine, tmp_path / "exported", json.dumps({"max_position_embeddings": 2048}))
+    names = sorted(one.name for one in folder.iterdir())
+    loaded = load(folder)
+    assert loaded.capabilities.context_length == 2048
+    assert [token.id for token in answer(loaded)] == [token.id for token in answer(engine)]
+    loaded.close()
+    assert sorted(one.name for one in folder.iterdir()) == names
+    assert list(cache.rglob(".making-*")) == []
+
+
+@pytest.mark.parametrize("config", [None, "{}", "no json", '{"max_position_embeddings": "many"}'])
+def test_an_openvino_folder_that_does_not_say_its_context_is_a_typed_error(
+    engine: Engine, cache: Path, tmp_path: Path, config: str | None
+) -> None:
+    folder = exported(engine, tmp_path / "exported", config)
+    with pytest.raises(EngineError, match="max_position_embeddings"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"theads": 2}, "Did you mean 'threads'"),
+        ({"precision": "exakt"}, "'precision' has value 'exakt'"),
+        ({"device": "TPU"}, "'device' has value 'TPU'"),
+        ({"threads": 0}, "'threads' has value 0"),
+        ({"threads": "two"}, "'threads' has value 'two'"),
+        ({"kv_cache_gb": -1}, "'kv_cache_gb' has value -1"),
+        ({"max_batch_tokens": 1.5}, "'max_batch_tokens' has value 1.5"),
+    ],
+    ids=str,
+)
+def test_an_option_that_cannot_be_used_is_named(
+    small_gguf: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        load(small_gguf, **options)
+
+
+EXTREMES = [
+    ("temperature", 1e-300), ("temperature", 100), ("top_p", 1e-9), ("min_p", 1), ("top_k", 10**9), ("seed", 2**64 - 1),
+    ("repetition_penalty", 1e-9), ("repetition_penalty", 100), ("presence_penalty", -2), ("frequency_penalty", 2),
+    ("stop", [f"never-{at}" for at in range(100)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), EXTREMES, ids=[f"{name} {value!s:.8}" for name, value in EXTREMES]
+)
+def test_the_outermost_values_are_taken_and_harm_nobody(engine: Engine, name: str, value: Any) -> None:
+    tokens = answer(engine, **{"temperature": 1.0, "seed": 3, name: value})
+    assert tokens and all(token.logprob <= 0 for token in tokens)
+    assert "Paris" in "".join(token.text for token in answer(engine))
+
+
+def test_the_coldest_sampling_is_the_greedy_answer(engine: Engine) -> None:
+    greedy = [token.id for token in answer(engine)]
+    assert [token.id for token in answer(engine, temperature=1e-300, seed=1)] == greedy
+    assert [token.id for token in answer(engine, temperature=1, min_p=1, seed=1)] == greedy
+
+
+def test_tokens_have_no_logprob_when_it_is_not_asked_for(engine: Engine) -> None:
+    tokens = answer(engine, logprobs=False)
+    assert len(tokens) == 8 and {token.logprob for token in tokens} == {None}
+
+
+PROMPT = "The quick brown fox jumps over"
+TAILS = [" the lazy dog", " a", " nobody at all, because it is very tired indeed", " the", " seven seas and"]
+
+
+def test_scores_are_the_same_however_little_is_held_at_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = asyncio.run(engine.score(PROMPT, TAILS))
+    monkeypatch.setattr(openvino, "_SCORE_BUFFER", 1)
+    one_by_one = asyncio.run(engine.score(PROMPT, TAILS))
+    monkeypatch.setattr(openvino, "_PREFILL_TOKENS", 2)
+    in_pieces = asyncio.run(engine.score(PROMPT, TAILS))
+    for first, second, third in zip(whole, one_by_one, in_pieces, strict=True):
+        assert first.token_ids == second.token_ids == third.token_ids
+        assert first.is_greedy == second.is_greedy == third.is_greedy
+        assert second.token_logprobs == pytest.approx(first.token_logprobs, abs=2e-3)
+        assert third.token_logprobs == pytest.approx(first.token_logprobs, abs=2e-3)
+
+
+def test_a_closed_engine_scores_nothing_more(small_gguf: Path) -> None:
+    engine = load(small_gguf)
+    engine.close()
+    with pytest.raises(EngineCrashedError):
+        asyncio.run(engine.score(PROMPT, TAILS))
+
+
+LOAD = """
+import sys
+from modelyard import create_llm
+print(create_llm(sys.argv[1]).generate("The capital of France is", raw=True, temperature=0, max_tokens=8))
+"""
+
+
+def test_two_processes_convert_once(
+    cache: Path, small_gguf: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    both = [start(str(small_gguf), script=LOAD, env={"MODELYARD_CACHE": str(cache)}) for _ in range(2)]
+    outputs = [process.communicate(timeout=100)[0] for process in both]
+    assert all("Paris" in output for output in outputs), outputs
+    folders = [one.name for one in (cache / "openvino").iterdir() if one.is_dir()]
+    assert len(folders) == 1 and not folders[0].startswith(".making-")
