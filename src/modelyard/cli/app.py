@@ -26,20 +26,26 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import modelyard
+
+        print(f"modelyard {modelyard.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def settings(
     catalog: Annotated[
         Path | None, typer.Option(help="A YAML catalogue laid over the starter.", envvar="MODELYARD_CATALOG")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
 ) -> None:
     """Run, compare and trust open Hugging Face models."""
-    if version:
-        import modelyard
-
-        print(f"modelyard {modelyard.__version__}")
-        raise typer.Exit
     SETTINGS.catalog, SETTINGS.offline = catalog, offline
     if offline:
         import os

@@ -29,7 +29,7 @@ from modelyard.engines.detokenize import TextStream
 from modelyard.engines.grammar import compile_constraint
 from modelyard.engines.limits import answer_room
 from modelyard.engines.steploop import Delta, Job, StepLoop
-from modelyard.engines.workspace import temporary_folder
+from modelyard.engines.workspace import run_apart, temporary_folder
 from modelyard.errors import (
     EngineCrashedError,
     EngineError,
@@ -85,7 +85,7 @@ class OpenVINOEngine(Engine):
                 str(self.folder), settings.scheduler(genai), settings.device, settings.properties(), {}
             )
         except RuntimeError as error:
-            raise _load_error(model, error) from error
+            raise _load_error(model, str(error)) from error
         self._tokenizer = pipeline.get_tokenizer()
         # Two threads inside `encode` wait for each other for ever, one with the interpreter's lock, one with
         # the tokenizer's only free request: they take turns here.
@@ -570,10 +570,16 @@ def _context_length(config: Path) -> int:
         ) from error
 
 
+_CONVERSION = """
+import sys
+import openvino_genai as genai
+keep = {"enable_save_ov_model": True}
+genai.ContinuousBatchingPipeline(sys.argv[1], genai.SchedulerConfig(), "CPU", keep, keep)
+"""
+
+
 def _convert(model: Model, folder: Path) -> None:
     """Converts a GGUF file, in a temporary folder that takes its place when it is whole."""
-    import openvino_genai as genai
-
     from modelyard.catalog.gguf import read_gguf
 
     header = read_gguf(model.path)
@@ -587,14 +593,13 @@ def _convert(model: Model, folder: Path) -> None:
         from modelyard.errors import DiskFullError
 
         raise DiskFullError(f"converting needs {needed:,} bytes in {folder.parent}, and {free:,} are free")
-    keep = {"enable_save_ov_model": True}
     with temporary_folder(folder.parent, folder.name) as temporary:
         link = temporary / "model.gguf"
         link.symlink_to(model.path.resolve())
-        try:
-            genai.ContinuousBatchingPipeline(str(link), genai.SchedulerConfig(), "CPU", keep, keep)
-        except RuntimeError as error:
-            raise _load_error(model, error) from error
+        # In a process of its own: a file that is cut off kills the one that reads it (SIGBUS).
+        status, said = run_apart(_CONVERSION, str(link))
+        if status != 0:
+            raise _load_error(model, said or f"the converter died ({status})")
         link.unlink()
         eos = [header.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
         _write_facts(
@@ -662,8 +667,7 @@ def _from_sentencepiece(piece: bytes) -> bytes:
     return piece.replace("▁".encode(), b" ")
 
 
-def _load_error(model: Model, error: RuntimeError) -> EngineError | ResourceExhaustedError:
-    text = str(error)
+def _load_error(model: Model, text: str) -> EngineError | ResourceExhaustedError:
     if "bad_alloc" in text or "allocate" in text.lower():
         return ResourceExhaustedError(f"not enough memory to load {model.spec.alias}")
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it gives no reason")
