@@ -22,6 +22,17 @@ MEASURED = {
     "import modelyard": [sys.executable, "-c", "import modelyard"],
     "modelyard --help": [COMMAND, "--help"],
 }
+# The least that a process can do with the same library and the same converted files.
+RAW = """
+import sys, openvino_genai as genai
+pipeline = genai.ContinuousBatchingPipeline(sys.argv[1], genai.SchedulerConfig(), "CPU")
+tokenizer = pipeline.get_tokenizer()
+config = genai.GenerationConfig(max_new_tokens=1)
+config.apply_chat_template = False
+pipeline.add_request(0, tokenizer.encode("What is the capital of France?").input_ids, config)
+pipeline.step()
+print("x", flush=True)
+"""
 FIRST_TOKEN = [
     COMMAND,
     "--offline",
@@ -50,23 +61,36 @@ def first_token(command: list[str]) -> float:
     return found
 
 
+def converted() -> str:
+    """The folder of the small model in OpenVINO's form."""
+    from modelyard.catalog.load import load_catalog
+    from modelyard.catalog.pull import pull
+    from modelyard.engines.openvino.files import prepared
+
+    return str(prepared(pull(load_catalog().get("smollm2-135m"))))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    times: dict[str, list[float]] = {name: [] for name in [*MEASURED, "first token"]}
+    times: dict[str, list[float]] = {name: [] for name in [*MEASURED, "first token", "first token, raw"]}
     first_token(FIRST_TOKEN)
+    raw = [sys.executable, "-c", RAW, converted()]
     for _ in range(rounds):
         for name, command in MEASURED.items():
             times[name].append(whole(command))
         times["first token"].append(first_token(FIRST_TOKEN))
+        times["first token, raw"].append(first_token(raw))
     medians = {name: statistics.median(found) for name, found in times.items()}
     for name, seconds in medians.items():
         print(f"{name:<20} {seconds * 1000:8.0f} ms")
     over = medians["import modelyard"] - medians["bare python"]
     print(f"{'import, over bare':<20} {over * 1000:8.0f} ms")
+    ratio = medians["first token"] / medians["first token, raw"]
+    print(f"{'first token, ratio':<20} {ratio:8.2f}")
     print(json.dumps({"what": "startup", **{name: round(found, 4) for name, found in medians.items()}}))
 
 

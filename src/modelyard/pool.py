@@ -137,12 +137,14 @@ def load_engine(
 ) -> Engine:
     """Gets a model's files and loads them on the engine that the plan picks. Blocks."""
     from modelyard.catalog.plan import plan
-    from modelyard.catalog.pull import pull
+    from modelyard.catalog.pull import find_local, pull
 
     merged = {**spec.options, **options}
-    # Before the download: a model that no engine here can run is not fetched to be refused.
-    installed_engine(plan(spec, availability(), lock=lock).engine)
-    model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
+    model = find_local(spec, lock)
+    if model is None:
+        # Before the download: a model that no engine here can run is not fetched to be refused.
+        installed_engine(plan(spec, availability(), lock=lock).engine)
+        model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
     return installed_engine(plan(spec, availability(), model=model).engine)(model, merged)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from modelyard.catalog.load import load_catalog
-from modelyard.engines import openvino
 from modelyard.engines.base import Engine
+from modelyard.engines.openvino import scorer
 from modelyard.errors import (
     EngineCrashedError,
     EngineError,
@@ -192,9 +192,9 @@ def test_scores_are_the_same_however_little_is_held_at_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = asyncio.run(engine.score(PROMPT, TAILS))
-    monkeypatch.setattr(openvino, "_SCORE_BUFFER", 1)
+    monkeypatch.setattr(scorer, "_BUFFER", 1)
     one_by_one = asyncio.run(engine.score(PROMPT, TAILS))
-    monkeypatch.setattr(openvino, "_PREFILL_TOKENS", 2)
+    monkeypatch.setattr(scorer, "_PREFILL_TOKENS", 2)
     in_pieces = asyncio.run(engine.score(PROMPT, TAILS))
     for first, second, third in zip(whole, one_by_one, in_pieces, strict=True):
         assert first.token_ids == second.token_ids == third.token_ids

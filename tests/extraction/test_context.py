@@ -28,7 +28,9 @@ def test_a_number_that_is_not_there_is_not_found() -> None:
 def test_of_a_paragraph_only_the_sentence_is_quoted() -> None:
     text = "It rained. " * 40 + "Basic earnings per share were $1.14 in the quarter. " + "It rained on. " * 40
     at = text.index("1.14")
-    assert text[slice(*line_around(text, at, at + 4))] == "Basic earnings per share were $1.14 in the quarter."
+    assert (
+        text[slice(*line_around(text, at, at + 4))] == "Basic earnings per share were $1.14 in the quarter."
+    )
 
 
 @given(text=st.text(max_size=500), data=st.data())

@@ -11,7 +11,10 @@ FILLER = "\n".join(f"Paragraph {at} speaks of the weather and of nothing else at
 TABLE = "\n".join(
     ["Statements of income", "| Three months ended | | Six months ended", "| 2021 | 2020 | 2021"]
     + [f"Line {at} | {at * 37} | {at * 41} | {at * 43}" for at in range(20)]
-    + ["Basic earnings per share | $1.23 | $1.10 | $2.40", "Diluted earnings per share | $1.20 | $1.08 | $2.35"]
+    + [
+        "Basic earnings per share | $1.23 | $1.10 | $2.40",
+        "Diluted earnings per share | $1.20 | $1.08 | $2.35",
+    ]
 )
 
 
@@ -57,5 +60,7 @@ def test_ranges_lie_in_order_inside_the_text_and_make_up_what_is_read(
 
 
 def test_a_single_enormous_line_is_not_read_whole() -> None:
-    found = select_passages("word " * 20_000 + "earnings per share $1.23 " + "word " * 20_000, ["earnings"], 3000)
+    found = select_passages(
+        "word " * 20_000 + "earnings per share $1.23 " + "word " * 20_000, ["earnings"], 3000
+    )
     assert "earnings per share $1.23" in found.text and found.characters <= 3000

@@ -25,7 +25,9 @@ def test_a_shipped_task_has_what_it_takes_to_ask_and_to_judge(name: str) -> None
 @pytest.mark.parametrize("name", shipped_tasks())
 def test_the_labels_of_a_shipped_task_stand_in_its_documents(name: str) -> None:
     for one in load_task(name).documents:
-        found = {float(value) for number in numbers(read_document(one.path).text) for value in number.readings}
+        found = {
+            float(value) for number in numbers(read_document(one.path).text) for value in number.readings
+        }
         assert set(one.labels.values()) <= found, one.path.name
 
 
@@ -36,7 +38,9 @@ def test_the_prompt_names_every_field_and_holds_the_document() -> None:
 
 def test_a_task_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("name: mine\nfields:\n  dose: {type: number, unit: mg}\ninstructions: Look at the methods.\n")
+    file.write_text(
+        "name: mine\nfields:\n  dose: {type: number, unit: mg}\ninstructions: Look at the methods.\n"
+    )
     task = load_task(file)
     assert task.schema.fields[0].unit == "mg"
     assert "dose" in task.search_terms

@@ -14,7 +14,32 @@ from modelyard.extraction.schema import Field
 _WORD = re.compile(r"[a-z]+")
 _SENTENCE_END = re.compile(r"[.;:!?]\s")
 _LONGEST = 300  # characters; of a longer line (a paragraph) the sentence around the number is taken
-_COMMON = frozenset("a an and by for from in is it most of on or per recent than that the this to was with".split())
+_COMMON = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "by",
+        "for",
+        "from",
+        "in",
+        "is",
+        "it",
+        "most",
+        "of",
+        "on",
+        "or",
+        "per",
+        "recent",
+        "than",
+        "that",
+        "the",
+        "this",
+        "to",
+        "was",
+        "with",
+    ]
+)
 
 
 def is_bare(quote: str) -> bool:
@@ -26,7 +51,9 @@ def is_bare(quote: str) -> bool:
     return not any(character.isalpha() for character in quote)
 
 
-def ground_by_label(index: GroundingIndex, quote: str, field: Field, value: object, near: int | None) -> Span | None:
+def ground_by_label(
+    index: GroundingIndex, quote: str, field: Field, value: object, near: int | None
+) -> Span | None:
     """The line that holds the number and names the field best; of equals the nearest, else the first."""
     spans = ground_all(index, quote, value=value, near=near)
     if not spans:
@@ -62,8 +89,8 @@ def line_around(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _terms(field: Field) -> dict[str, int]:
     """The field's words; those of its name count more than those of its description."""
-    described = {word: 1 for word in _WORD.findall((field.description or "").lower())}
-    named = {word: 4 for word in _WORD.findall(field.name.lower())}
+    described = dict.fromkeys(_WORD.findall((field.description or "").lower()), 1)
+    named = dict.fromkeys(_WORD.findall(field.name.lower()), 4)
     return {word: weight for word, weight in (described | named).items() if word not in _COMMON}
 
 

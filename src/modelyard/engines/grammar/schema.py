@@ -138,7 +138,9 @@ class SchemaCompiler:
         try:
             kept = [value for value in values if checker.is_valid(value)]
         except (RecursionError, Unresolvable) as error:
-            what = "leads back to itself" if isinstance(error, RecursionError) else f"leads nowhere: {error.ref}"
+            what = (
+                "leads back to itself" if isinstance(error, RecursionError) else f"leads nowhere: {error.ref}"
+            )
             raise SchemaError(
                 f"a $ref beside enum or const at {place(path)} {what}", hint="Leave the values or the $ref."
             ) from error

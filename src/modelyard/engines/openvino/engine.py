@@ -1,0 +1,271 @@
+"""OpenVINO GenAI in process: GGUF and OpenVINO models on a CPU, with no torch.
+
+Requests share one continuous-batching pipeline, stepped by one thread (`StepLoop`). A GGUF file is
+converted once; the result is kept in the cache. Scoring runs the same weights through a plain stateful
+model, because the pipeline's prefix cache hides the logprobs of what it has cached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import json
+import secrets
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from modelyard.catalog.model import Model
+from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.chat import NO_TEMPLATE, render_chat
+from modelyard.engines.detokenize import TextStream
+from modelyard.engines.limits import answer_room
+from modelyard.engines.openvino.backend import PipelineBackend
+from modelyard.engines.openvino.files import FACTS, library_version, load_error, prepared
+from modelyard.engines.openvino.pieces import piece_table
+from modelyard.engines.openvino.scorer import Scorer
+from modelyard.engines.openvino.settings import OPTIONS, Settings
+from modelyard.engines.steploop import Job, StepLoop
+from modelyard.errors import (
+    EngineCrashedError,
+    InvalidArgumentError,
+    PromptTooLongError,
+    UnsupportedError,
+)
+from modelyard.params import NAMES, SamplingParams
+from modelyard.types import Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+
+_INLINE_CHARACTERS = 20_000  # tokenising more than this (about 5 ms) leaves the event loop
+
+
+class OpenVINOEngine(Engine):
+    """The embedded default on a CPU."""
+
+    name = "openvino"
+    OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        super().__init__(model, options)
+        settings = Settings.read(options)
+        import openvino_genai as genai
+
+        self.folder = prepared(model)
+        self._facts = json.loads((self.folder / FACTS).read_text("utf-8"))
+        self._settings = settings
+        try:
+            pipeline = genai.ContinuousBatchingPipeline(
+                str(self.folder), settings.scheduler(genai), settings.device, settings.properties(), {}
+            )
+        except RuntimeError as error:
+            raise load_error(model, str(error)) from error
+        self._tokenizer = pipeline.get_tokenizer()
+        # Two threads inside `encode` wait for each other for ever, one with the interpreter's lock, one with
+        # the tokenizer's only free request: they take turns here.
+        self._tokenizer_lock = threading.Lock()
+        special = frozenset(self._facts["special"])
+        self._pieces = piece_table(self._tokenizer, self._facts["pieces"], special)
+        self._eos = frozenset(self._facts["eos"])
+        self._pipeline = pipeline
+        self._scorer: Scorer | None = None
+        self._scorer_lock = threading.Lock()
+        self._loop = StepLoop(PipelineBackend(pipeline), name=f"openvino:{model.spec.alias}")
+
+    @classmethod
+    def missing(cls) -> str | None:
+        if importlib.util.find_spec("openvino_genai") is None:
+            return "openvino-genai is not installed: pip install modelyard"
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return library_version()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            chat=self._template is not None,
+            context_length=self._facts["context_length"],
+            parameters=frozenset(NAMES),
+        )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        precision = f"{self._facts['weights']}, {self._settings.precision}"
+        model = self.model
+        return Fingerprint(
+            model.spec.alias, model.source, model.revision, self.name, self.version(), precision
+        )
+
+    @property
+    def memory(self) -> Memory:
+        weights = (self.folder / "openvino_model.bin").stat().st_size
+        return Memory(
+            weights, 0 if self._pipeline is None else int(self._pipeline.get_metrics().cache_size_in_bytes)
+        )
+
+    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None
+        event_loop = asyncio.get_running_loop()
+        if large or self._tokenizer_lock.locked():
+            job = await asyncio.to_thread(self._job, request, event_loop)
+        else:
+            job = self._job(request, event_loop)
+        stream = self._loop.stream(job)
+        try:
+            async for chunk in stream:
+                yield chunk
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+
+    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+        if not continuations or not all(continuations):
+            raise InvalidArgumentError(
+                "score needs continuations, none of them empty", hint="Pass at least one."
+            )
+        return await asyncio.to_thread(self._score, prompt, tuple(continuations))
+
+    async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
+        return await asyncio.to_thread(lambda: len(self._encode(prompt)[0]))
+
+    def close(self) -> None:
+        self._loop.close()
+        self._pipeline = self._scorer = None
+
+    # -- from a request to a job -----------------------------------------------------------------------
+
+    @property
+    def _template(self) -> str | None:
+        return self.model.spec.chat_template or self._facts["chat_template"]
+
+    def _encode(self, prompt: str | Sequence[Message]) -> tuple[np.ndarray, str, bool, tuple[Warning, ...]]:
+        """Token ids, the prompt's text, whether special tokens were added, and warnings."""
+        warnings: tuple[Warning, ...] = ()
+        if isinstance(prompt, str):
+            text, templated = prompt, False
+        else:
+            bos = self._tokenizer.get_bos_token()
+            text, templated = render_chat(
+                self._template, prompt, bos=bos, eos=self._tokenizer.get_eos_token()
+            )
+            warnings = () if templated else (NO_TEMPLATE,)
+        return self._ids(text, special=not templated), text, not templated, warnings
+
+    def _ids(self, text: str, *, special: bool) -> np.ndarray:
+        with self._tokenizer_lock:
+            encoded: np.ndarray = self._tokenizer.encode(text, add_special_tokens=special).input_ids.data[0]
+        return encoded.astype(np.int64, copy=True)
+
+    def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
+        if request.adapter is not None:
+            raise UnsupportedError(
+                f"engine openvino cannot use the adapter '{request.adapter}'",
+                hint="Use engine: transformers.",
+            )
+        prompt = request.prompt if request.prompt is not None else (request.messages or ())
+        ids, _, _, warnings = self._encode(prompt)
+        count = len(ids)
+        budget, shortened = answer_room(request.params, count, self._facts["context_length"])
+        config, relaxed = self._config(request.params, request.constraint, count, budget, request.logprobs)
+        return Job(
+            prompt_ids=ids[None, :],
+            prompt_tokens=count,
+            config=config,
+            text=TextStream(self._pieces.__getitem__, request.params.stop),
+            deadline=request.deadline,
+            warnings=(*warnings, *shortened, *relaxed),
+            suspect=request.constraint is not None,
+            eos=self._eos,
+            event_loop=event_loop,
+        )
+
+    def _config(
+        self,
+        params: SamplingParams,
+        constraint: Constraint | None,
+        prompt_tokens: int,
+        budget: int,
+        logprobs: bool,
+    ) -> tuple[Any, tuple[Warning, ...]]:
+        import openvino_genai as genai
+
+        config = genai.GenerationConfig()
+        config.apply_chat_template = False
+        config.stop_token_ids = set(self._eos)
+        config.eos_token_id = self._facts["eos"][0]
+        config.max_new_tokens = budget
+        config.min_new_tokens = min(params.answer_minimum(prompt_tokens), budget)
+        config.logprobs = int(logprobs)
+        config.repetition_penalty = params.repetition_penalty
+        config.presence_penalty = params.presence_penalty
+        config.frequency_penalty = params.frequency_penalty
+        config.do_sample = not params.greedy
+        if not params.greedy:
+            # As good as 0 and as good as 1: the pipeline refuses the limits themselves (as 32-bit floats).
+            config.temperature = max(params.temperature, 1e-9)
+            config.top_p = params.top_p
+            config.min_p = min(params.min_p, 0.9999999)
+            if params.top_k:
+                config.top_k = params.top_k
+            # The pipeline's default seed is a constant: without one of our own, every answer repeats itself.
+            config.rng_seed = secrets.randbits(32) if params.seed is None else params.seed
+        relaxed: tuple[Warning, ...] = ()
+        if constraint is not None:
+            from modelyard.engines.grammar import compile_constraint  # most answers need none
+
+            grammar = compile_constraint(constraint)
+            config.structured_output_config = genai.StructuredOutputConfig(grammar=grammar.text)
+            relaxed = tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
+        try:
+            config.validate()
+        except RuntimeError as error:
+            reason = next(
+                (line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given"
+            )
+            raise InvalidArgumentError(f"OpenVINO refuses the parameters: {reason}", hint="") from error
+        return config, relaxed
+
+    # -- scoring ---------------------------------------------------------------------------------------
+
+    def _score(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> tuple[Score, ...]:
+        _, text, special, _ = self._encode(prompt)
+        stripped = text.rstrip(" ")
+        gap = text[len(stripped) :]
+        pairs = [self._split(stripped, gap + one, special) for one in continuations]
+        context = self._facts["context_length"]
+        longest = max(len(head) + len(tail) for head, tail in pairs)
+        if longest > context:
+            raise PromptTooLongError(
+                f"prompt and continuation have {longest} tokens, the context holds {context}"
+            )
+        with self._scorer_lock:
+            if self._pipeline is None:
+                raise EngineCrashedError("the model was unloaded before the scoring began")
+            if self._scorer is None:
+                self._scorer = Scorer(self.folder, self._settings)
+            return self._scorer.score(pairs)
+
+    def _split(
+        self, prompt: str, continuation: str, special: bool
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Token ids of prompt and continuation, cut as the field's harnesses cut them.
+
+        Both are tokenised together, so that the pieces are those the model would see; spaces at the end of
+        the prompt count as the continuation's.
+        """
+        whole = tuple(int(one) for one in self._ids(prompt + continuation, special=special))
+        cut = len(self._ids(prompt, special=special)) if prompt else 0
+        cut = min(cut, len(whole) - 1)
+        if cut < 1:
+            raise InvalidArgumentError(
+                "score needs a prompt of at least one token", hint="Give it some text."
+            )
+        return whole[:cut], whole[cut:]
+
+
+def _characters(request: Request) -> int:
+    if request.prompt is not None:
+        return len(request.prompt)
+    return sum(len(message.text) for message in request.messages or ())

@@ -1,0 +1,122 @@
+"""Scoring: the same weights as a plain model that gives logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modelyard.engines.openvino.settings import EXACT, Settings
+from modelyard.types import Score
+
+_PREFILL_TOKENS = 512  # a scored prompt is read in pieces, so that the buffers stay small
+_BUFFER = 256 * 2**20  # bytes of logits held at once while scoring
+
+
+class Scorer:
+    """The same weights as a plain stateful model that gives logits, for scoring.
+
+    The prompt runs once with a batch of one; its KV cache is then spread over the continuations, as beam
+    search spreads a beam. The head is computed only where logits are wanted.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        import openvino
+        from openvino import opset13 as ops
+
+        core = openvino.Core()
+        model = core.read_model(folder / "openvino_model.xml")
+        head = model.get_results()[0].input_value(0).get_node()
+        while head.get_type_name() != "MatMul":
+            head = head.input_value(0).get_node()
+        begin = ops.parameter([1], np.int64, name="logits_from")
+        begin.output(0).set_names({"logits_from"})
+        one = np.array([1], dtype=np.int64)
+        tail = ops.slice(head.input_value(0), begin, np.array([2**31 - 1], dtype=np.int64), one, one)
+        head.input(0).replace_source_output(tail.output(0))
+        model.add_parameters([begin])
+        model.validate_nodes_and_infer_types()
+        # A score is compared with others, often to the second digit: it is always exact.
+        properties = {**settings.properties(), **EXACT}
+        self._tensor = openvino.Tensor
+        self._request = core.compile_model(model, settings.device, properties).create_infer_request()
+
+    def score(self, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[Score, ...]:
+        """Scores of the continuations, in order; pairs with the same prompt share its reading."""
+        scores: dict[int, Score] = {}
+        by_prompt: dict[tuple[int, ...], list[int]] = {}
+        for index, (prompt, _) in enumerate(pairs):
+            by_prompt.setdefault(prompt, []).append(index)
+        for prompt, members in by_prompt.items():
+            found = self._score_group(prompt, [pairs[index][1] for index in members])
+            scores.update(zip(members, found, strict=True))
+        return tuple(scores[index] for index in range(len(pairs)))
+
+    def _score_group(self, prompt: tuple[int, ...], tails: list[tuple[int, ...]]) -> list[Score]:
+        first = _log_softmax(self._read_prompt(prompt))[0]
+        if all(len(tail) == 1 for tail in tails):
+            return [_score(tail, [first]) for tail in tails]
+        rows = max(1, _BUFFER // (4 * len(first) * max(map(len, tails))))
+        saved = self._save() if rows < len(tails) else None
+        scores: list[Score] = []
+        for at in range(0, len(tails), rows):
+            if at and saved is not None:
+                self._restore(saved)
+            scores += self._score_rows(len(prompt), tails[at : at + rows], first)
+        return scores
+
+    def _read_prompt(self, prompt: tuple[int, ...]) -> np.ndarray:
+        self._request.reset_state()
+        logits = np.empty(0)
+        for at in range(0, len(prompt), _PREFILL_TOKENS):
+            piece = np.array([prompt[at : at + _PREFILL_TOKENS]], dtype=np.int64)
+            end = at + piece.shape[1]
+            logits = self._infer(piece, np.ones((1, end), np.int64), at, logits_from=piece.shape[1] - 1)[
+                :, -1
+            ]
+        return logits
+
+    def _score_rows(
+        self, prompt_length: int, tails: Sequence[tuple[int, ...]], first: np.ndarray
+    ) -> list[Score]:
+        width = max(map(len, tails))
+        ids = np.zeros((len(tails), width), np.int64)
+        mask = np.zeros((len(tails), prompt_length + width), np.int64)
+        mask[:, :prompt_length] = 1
+        for row, tail in enumerate(tails):
+            ids[row, : len(tail)] = tail
+            mask[row, prompt_length : prompt_length + len(tail)] = 1
+        logprobs = _log_softmax(self._infer(ids, mask, prompt_length, logits_from=0))
+        return [_score(tail, [first, *logprobs[row, : len(tail) - 1]]) for row, tail in enumerate(tails)]
+
+    def _infer(self, ids: np.ndarray, mask: np.ndarray, position: int, *, logits_from: int) -> np.ndarray:
+        rows, width = ids.shape
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": np.tile(np.arange(position, position + width, dtype=np.int64), (rows, 1)),
+            "beam_idx": np.zeros(rows, np.int32),
+            "logits_from": np.array([logits_from], np.int64),
+        }
+        self._request.infer(inputs)
+        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+    def _save(self) -> dict[str, np.ndarray]:
+        return {state.name: np.array(state.state.data, copy=True) for state in self._request.query_state()}
+
+    def _restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        for state in self._request.query_state():
+            state.state = self._tensor(saved[state.name])
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def _score(tail: Sequence[int], rows: Sequence[np.ndarray]) -> Score:
+    logprobs = tuple(float(row[token]) for row, token in zip(rows, tail, strict=True))
+    greedy = all(int(row.argmax()) == token for row, token in zip(rows, tail, strict=True))
+    return Score(sum(logprobs), logprobs, tuple(tail), greedy)
