@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,13 @@ _CHILDREN: set[subprocess.Popen[str]] = set()
 
 # A child whose parent is killed would go on writing into a folder that the next process has taken over.
 _DIE_WITH_PARENT = """
-import sys
+import os, sys
+parent = int(sys.argv.pop(1))
 if sys.platform == "linux":
     import ctypes, signal
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit("the process that wanted this has gone")  # before it could be asked for above
 """
 
 
@@ -43,7 +47,7 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 def run_apart(code: str, *args: str) -> tuple[int, str]:
     """Runs Python code in a process of its own; gives its exit status and what it wrote to stderr."""
     child = subprocess.Popen(  # noqa: S603 (this Python, and code of ours)
-        [sys.executable, "-P", "-c", _DIE_WITH_PARENT + code, *args],
+        [sys.executable, "-P", "-c", _DIE_WITH_PARENT + code, str(os.getpid()), *args],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
