@@ -23,6 +23,10 @@ from modelyard.engines.detokenize import TextStream
 from modelyard.errors import DeadlineExceededError, EngineCrashedError, EngineError, ModelyardError
 from modelyard.types import Chunk, FinishReason, Timings, Token, Usage, Warning
 
+_GATHER_PAUSE = 0.0015  # seconds without a new request, after which the first step begins
+_FIRST_TOKEN_PAUSE = 0.0003  # seconds
+_GATHER_LONGEST = 0.03  # seconds after which it begins in any case
+
 
 @dataclass(slots=True, frozen=True)
 class Delta:
@@ -69,6 +73,7 @@ class Job:
     submitted: float = field(default_factory=time.monotonic)
     started: float | None = None
     first_token: float | None = None
+    latest: float = 0.0
     done: bool = False
     event_loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     queue: asyncio.Queue[Chunk | ModelyardError] = field(default_factory=asyncio.Queue)
@@ -143,6 +148,9 @@ class StepLoop:
                 if self._jobs:
                     chunks += self._advance()
                 self._deliver(chunks)
+                if any(job.first_token == job.latest for job, _ in chunks):
+                    # The next step takes every core: a first token would reach its reader a step late.
+                    time.sleep(_FIRST_TOKEN_PAUSE)
             reason = "the model was unloaded while the request ran"
         except Exception as error:
             # The backend failed outside a step, and what state it is in is unknown: nobody may wait for it.
@@ -166,6 +174,8 @@ class StepLoop:
         with self._wake:
             while not self._inbox and not self._jobs and not self._closing:
                 self._wake.wait()
+            if not self._jobs:
+                self._gather()
             news = list(self._inbox)
             self._inbox.clear()
             if self._closing:
@@ -178,6 +188,18 @@ class StepLoop:
             else:
                 self._admit(job)
         return True
+
+    def _gather(self) -> None:
+        """Before the first step of a batch, lets requests that come together arrive together.
+
+        Once steps run, they and the tokenizer share the cores: of 64 requests sent at once the last was then
+        admitted half a second late, and the batch made 0.94 of the tokens a second it makes this way.
+        """
+        latest = time.monotonic() + _GATHER_LONGEST
+        count = 0
+        while count < len(self._inbox) and not self._closing and time.monotonic() < latest:
+            count = len(self._inbox)
+            self._wake.wait(_GATHER_PAUSE)
 
     def _admit(self, job: Job) -> None:
         self._callers.add(job)
@@ -229,6 +251,7 @@ class StepLoop:
         if delta.error is not None:
             self._end(job)
             return delta.error
+        job.latest = now
         if job.first_token is None and delta.ids:
             job.first_token = now
         job.completion_tokens += len(delta.ids)
