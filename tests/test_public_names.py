@@ -58,3 +58,16 @@ def test_importing_modelyard_loads_nothing_heavy() -> None:
 def test_the_commands_help_loads_no_engine_and_no_hub() -> None:
     names = ("openvino", "openvino_genai", "numpy", "pydantic", "huggingface_hub", "torch", "lxml", "httpx2")
     assert loaded_after("modelyard", "--help", names=names) == []
+
+
+def test_the_command_keeps_telemetry_out_of_its_process(small_gguf: Path) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['modelyard', '--offline', 'generate', {str(small_gguf)!r}, 'Hello', '--max-tokens', '2']\n"
+        "import atexit\n"
+        "atexit.register(lambda: print('telemetry', 'openvino_telemetry' in sys.modules, 'openvino' in sys.modules))\n"
+        "from modelyard.cli import main\n"
+        "main()\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "telemetry False True"

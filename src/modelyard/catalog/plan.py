@@ -16,6 +16,7 @@ from modelyard.catalog.spec import AnySource, HubSource, ModelSpec, PackageSourc
 
 Format = Literal["gguf", "openvino", "safetensors", "none"]
 OPENVINO_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
+"""What OpenVINO GenAI's GGUF reader takes; other files belong to llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)

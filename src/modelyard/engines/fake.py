@@ -20,7 +20,7 @@ from modelyard.engines.base import Capabilities, Engine, Memory
 from modelyard.engines.chat import render_chat
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.grammar import check_answer, compile_constraint
-from modelyard.engines.limits import answer_room
+from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.sentence import shortest_sentence
 from modelyard.engines.steploop import Delta, Job, StepLoop
 from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError, nearest
@@ -104,17 +104,14 @@ class FakeEngine(Engine):
             await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
-        if not continuations or not all(continuations):
-            raise InvalidArgumentError(
-                "score needs continuations, none of them empty", hint="Pass at least one."
-            )
+        texts = check_continuations(continuations)
         ids = self._ids(_text(prompt))
         if not ids:
             raise InvalidArgumentError(
                 "score needs a prompt of at least one token", hint="Give it some text."
             )
         scores = []
-        for continuation in continuations:
+        for continuation in texts:
             tail = self._ids(continuation)
             if len(ids) + len(tail) > self._context:
                 raise PromptTooLongError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from modelyard.errors import InvalidArgumentError, PromptTooLongError
 from modelyard.params import SamplingParams
 from modelyard.types import Warning
@@ -40,3 +42,14 @@ def answer_room(params: SamplingParams, prompt_tokens: int, context: int) -> tup
         return room, ()
     message = f"room for {room} tokens of answer: the prompt has {prompt_tokens}, the context holds {context}"
     return room, (Warning("answer_shortened", message),)
+
+
+def check_continuations(continuations: Sequence[str]) -> tuple[str, ...]:
+    """The texts to score: at least one, and none of them empty.
+
+    Raises:
+        InvalidArgumentError: there is none, or one is empty.
+    """
+    if not continuations or not all(continuations):
+        raise InvalidArgumentError("score needs continuations, none of them empty", hint="Pass at least one.")
+    return tuple(continuations)

@@ -22,7 +22,7 @@ from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Engine, Memory
 from modelyard.engines.chat import NO_TEMPLATE, render_chat
 from modelyard.engines.detokenize import TextStream
-from modelyard.engines.limits import answer_room
+from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.openvino.backend import PipelineBackend
 from modelyard.engines.openvino.files import FACTS, library_version, load_error, prepared
 from modelyard.engines.openvino.pieces import piece_table
@@ -121,11 +121,8 @@ class OpenVINOEngine(Engine):
             await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
-        if not continuations or not all(continuations):
-            raise InvalidArgumentError(
-                "score needs continuations, none of them empty", hint="Pass at least one."
-            )
-        return await asyncio.to_thread(self._score, prompt, tuple(continuations))
+        texts = check_continuations(continuations)
+        return await asyncio.to_thread(self._score, prompt, texts)
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         return await asyncio.to_thread(lambda: len(self._encode(prompt)[0]))

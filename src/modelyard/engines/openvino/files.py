@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.catalog.model import Model
+from modelyard.catalog.plan import OPENVINO_ARCHITECTURES
 from modelyard.engines.openvino.pieces import piece_kind
 from modelyard.engines.workspace import run_apart, temporary_folder
 from modelyard.errors import (
@@ -18,9 +19,6 @@ from modelyard.errors import (
     UnsupportedError,
 )
 from modelyard.paths import cache_dir
-
-GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
-"""What OpenVINO GenAI's GGUF reader takes; other files belong to llama.cpp."""
 
 FACTS = "modelyard.json"
 
@@ -95,10 +93,10 @@ def _convert(model: Model, folder: Path) -> None:
     from modelyard.catalog.gguf import read_gguf
 
     header = read_gguf(model.path)
-    if header.architecture not in GGUF_ARCHITECTURES:
+    if header.architecture not in OPENVINO_ARCHITECTURES:
         raise UnsupportedError(
             f"engine openvino cannot read a GGUF of architecture '{header.architecture}'",
-            hint=f"It reads {', '.join(sorted(GGUF_ARCHITECTURES))}; engine: llamacpp reads all.",
+            hint=f"It reads {', '.join(sorted(OPENVINO_ARCHITECTURES))}; engine: llamacpp reads all.",
         )
     needed, free = int(model.path.stat().st_size * 1.5), shutil.disk_usage(folder.parent).free
     if free < needed:
