@@ -148,3 +148,9 @@ def test_folders_are_opened_and_what_is_not_there_is_named(tmp_path: Path) -> No
     assert [one.name for one in locate_documents([tmp_path / "in"])] == ["a.html", "b.txt"]
     with pytest.raises(DocumentError, match="nowhere"):
         locate_documents([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("how", [{"max_tokens_read": 0}, {"together": 0}])
+def test_limits_that_let_nothing_through_are_refused(how: dict[str, int]) -> None:
+    with pytest.raises(InvalidArgumentError, match=next(iter(how))):
+        extract(read_text(TEXT), schema=SCHEMA, model=create_llm("fake"), **how)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelyard.cli.arguments import Engine, Options, pairs
 from modelyard.cli.settings import SETTINGS
 from modelyard.cli.show import Counter, Waiting, print_json, print_table
 
@@ -28,7 +29,8 @@ def extract(
     ] = None,
     max_tokens_read: Annotated[int, typer.Option(help="Tokens of a document that are read at most.")] = 3000,
     together: Annotated[int, typer.Option(help="Documents in flight at once.")] = 8,
-    engine: Annotated[str | None, typer.Option(help="One engine in place of the automatic choice.")] = None,
+    engine: Engine = None,
+    option: Options = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object with values, quotes and spans.")
     ] = False,
@@ -38,7 +40,7 @@ def extract(
     from modelyard.extraction.ask import locate_documents, resolve_task
 
     paths, wanted = locate_documents(files), resolve_task(task, schema)
-    llm = SETTINGS.llm(model, engine=engine)
+    llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
     with Waiting(f"loading {model}"):
         llm.load()
     if len(paths) > 1:
@@ -97,10 +99,25 @@ def _write_texts(target: Path, found: Extraction) -> None:
     try:
         if several:
             target.mkdir(parents=True, exist_ok=True)
-        for one in found.documents:
-            path = target / f"{Path(one.document).stem}.txt" if several else target
+        names = _unique([Path(one.document).name for one in found.documents])
+        for one, name in zip(found.documents, names, strict=True):
+            path = target / f"{name}.txt" if several else target
             path.write_bytes(one.text.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise InvalidArgumentError(
             f"--text-out {target} cannot be written: {error.strerror}", hint="Give another path."
         ) from error
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names, those that come again with a number: documents of two folders may share theirs.
+
+    >>> _unique(["a.html", "b.html", "a.html"])
+    ['a.html', 'b.html', 'a.html-2']
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return found

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from modelyard.cli.arguments import Engine, Options, pairs
 from modelyard.cli.settings import SETTINGS
 from modelyard.cli.show import Waiting, print_json, print_warnings
 
@@ -18,10 +19,6 @@ Temperature = Annotated[float | None, typer.Option(help="0 is greedy.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of the answer.")]
 Params = Annotated[
     list[str] | None, typer.Option("--param", "-p", help="Any sampling parameter, as name=value.")
-]
-Engine = Annotated[str | None, typer.Option(help="One engine in place of the automatic choice.")]
-Options = Annotated[
-    list[str] | None, typer.Option("--option", "-o", help="An option of the engine, as name=value.")
 ]
 
 
@@ -165,23 +162,3 @@ def _params(given: list[str] | None) -> dict[str, Any]:
     from modelyard.params import canonical
 
     return canonical(pairs(given, "--param"), where="--param")
-
-
-def pairs(given: list[str] | None, option: str) -> dict[str, Any]:
-    """`name=value` options with their values read as JSON where they are, as text where not.
-
-    >>> pairs(["top_k=5", "stop=END"], "--param")
-    {'top_k': 5, 'stop': 'END'}
-    """
-    found: dict[str, Any] = {}
-    for one in given or []:
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            from modelyard.errors import InvalidArgumentError
-
-            raise InvalidArgumentError(f"{option} has value {one!r}", hint="Write it as name=value.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found

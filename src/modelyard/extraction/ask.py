@@ -129,13 +129,16 @@ async def extract_async(
             here but a result with the status `failed`.
     """
     found = resolve_task(task, schema)
+    for name, value, least in (("max_tokens_read", max_tokens_read, 64), ("together", together, 1)):
+        if value < least:
+            raise InvalidArgumentError(f"{name} is {value}", hint=f"It has to be {least} or more.")
     llm = create_llm(model) if isinstance(model, str) else model
     given = [sources] if isinstance(sources, str | Path | Document) else list(sources)
     if not given:
         raise InvalidArgumentError("there are no documents", hint="Give at least one path.")
     # What is wrong with the model ends the run here, once, and not as the failure of every document.
     await llm.load_async()
-    gate = asyncio.Semaphore(max(1, together))
+    gate = asyncio.Semaphore(together)
 
     async def one(source: Source) -> DocumentResult:
         async with gate:
