@@ -6,9 +6,10 @@ The asynchronous methods are the real ones; each has a synchronous twin of one l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -126,20 +127,17 @@ class LLM:
             results = await _all(_collect(engine, one, asked) for one in requests)
         return replace(results[0], alternatives=tuple(results[1:]))
 
-    async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncIterator[Chunk]:
+    async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncGenerator[Chunk, None]:
         """Answers a prompt piece by piece; arguments as `generate_async`. Leaving the iterator cancels."""
         asked = self._request(prompt, how)
         if asked.request.params.num_return_sequences > 1:
             raise UnsupportedError("a stream carries one answer", hint="Set num_return_sequences to 1.")
         async with self._lease() as engine:
             text: list[str] = []
-            chunks = _chunks(engine, asked)
-            try:
+            async with contextlib.aclosing(_chunks(engine, asked)) as chunks:
                 async for chunk in chunks:
                     text.append(chunk.text)
                     yield _closing(chunk, asked, "".join(text)) if chunk.finish_reason else chunk
-            finally:
-                await chunks.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
     async def score_async(
         self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False
@@ -368,17 +366,14 @@ async def _all(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result
 # -- from chunks to a result -------------------------------------------------------------------------------
 
 
-async def _chunks(engine: Engine, asked: _Asked) -> AsyncIterator[Chunk]:
+async def _chunks(engine: Engine, asked: _Asked) -> AsyncGenerator[Chunk, None]:
     """The engine's chunks, the prompt in front of them where it was asked for."""
-    stream = engine.generate(asked.request)
     shift = len(asked.echo)
-    try:
+    async with contextlib.aclosing(engine.generate(asked.request)) as chunks:
         if shift:
             yield Chunk(asked.echo)
-        async for chunk in stream:
+        async for chunk in chunks:
             yield _shifted(chunk, shift) if shift else chunk
-    finally:
-        await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
 
 def _shifted(chunk: Chunk, by: int) -> Chunk:

@@ -104,8 +104,8 @@ class Pool:
                     "offline": self.offline,
                     "progress": self.progress,
                     "token": self._token,
+                    "lock": lock,
                 }
-                how["lock"] = lock
                 entry = self._entries[key] = _Entry(
                     spec, _in_thread(lambda: load_engine(spec, options, **how))
                 )

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from modelyard.errors import InvalidArgumentError
@@ -47,7 +47,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def iterate(source: AsyncIterator[T]) -> Iterator[T]:
+def iterate(source: AsyncGenerator[T, None]) -> Iterator[T]:
     """Iterates over an asynchronous iterator, one item when it is asked for; leaving early closes it."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     event_loop = _event_loop()
@@ -65,7 +65,7 @@ def iterate(source: AsyncIterator[T]) -> Iterator[T]:
             items.put(error)
             raise
         finally:
-            await source.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+            await source.aclose()
             items.put(_END)
 
     future = asyncio.run_coroutine_threadsafe(pump(), event_loop)

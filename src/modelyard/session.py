@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Session:
         self._remember(prompt, _answer(result.tokens))
         return result
 
-    async def stream_async(self, prompt: str, **how: Any) -> AsyncIterator[Chunk]:
+    async def stream_async(self, prompt: str, **how: Any) -> AsyncGenerator[Chunk, None]:
         """Answers piece by piece; both turns are added when the answer is whole, before its last piece."""
         tokens: list[Token] = []
         stream = self.llm.stream_async(self._messages(prompt), **how)
@@ -66,7 +66,7 @@ class Session:
         except PromptTooLongError as error:
             raise self._too_long(error) from error.__cause__
         finally:
-            await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
+            await stream.aclose()
 
     def generate(self, prompt: str, **how: Any) -> Result:
         """`generate_async`, waited for."""

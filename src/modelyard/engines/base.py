@@ -8,7 +8,7 @@ going on is harmless.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -93,7 +93,7 @@ class Engine(ABC):
         """What answers: model, revision, engine, its version, precision."""
 
     @abstractmethod
-    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+    def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answers a request, piece by piece; the last chunk has a finish reason and the usage.
 
         Leaving the iterator (`aclose`, or cancelling the task) cancels the request at once.

@@ -6,12 +6,13 @@ a real engine fails. The same request always gets the same answer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -95,13 +96,10 @@ class FakeEngine(Engine):
     def memory(self) -> Memory:
         return Memory(0, 0)
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
-        stream = self._loop.stream(self._job(request))
-        try:
-            async for chunk in stream:
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        async with contextlib.aclosing(self._loop.stream(self._job(request))) as chunks:
+            async for chunk in chunks:
                 yield chunk
-        finally:
-            await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
         texts = check_continuations(continuations)

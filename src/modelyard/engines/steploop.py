@@ -15,7 +15,7 @@ import contextlib
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,7 +103,7 @@ class StepLoop:
         """Jobs in the batch now."""
         return len(self._jobs)
 
-    async def stream(self, job: Job) -> AsyncIterator[Chunk]:
+    async def stream(self, job: Job) -> AsyncGenerator[Chunk, None]:
         """Runs a job and yields its chunks; leaving the iterator drops the job.
 
         Raises:

@@ -8,12 +8,13 @@ model, because the pipeline's prefix cache hides the logprobs of what it has cac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
 import secrets
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -106,19 +107,16 @@ class OpenVINOEngine(Engine):
             weights, 0 if self._pipeline is None else int(self._pipeline.get_metrics().cache_size_in_bytes)
         )
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
         large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None
         event_loop = asyncio.get_running_loop()
         if large or self._tokenizer_lock.locked():
             job = await asyncio.to_thread(self._job, request, event_loop)
         else:
             job = self._job(request, event_loop)
-        stream = self._loop.stream(job)
-        try:
-            async for chunk in stream:
+        async with contextlib.aclosing(self._loop.stream(job)) as chunks:
+            async for chunk in chunks:
                 yield chunk
-        finally:
-            await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its iterator
 
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
         texts = check_continuations(continuations)

@@ -145,6 +145,7 @@ def _publish(temporary: Path, folder: Path) -> None:
 
 
 def load_error(model: Model, text: str) -> EngineError | ResourceExhaustedError:
+    """The error for a model that OpenVINO cannot load, out of what it said."""
     if "bad_alloc" in text or "allocate" in text.lower():
         return ResourceExhaustedError(f"not enough memory to load {model.spec.alias}")
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it gives no reason")
