@@ -25,6 +25,7 @@ from modelyard.messages import Prompt, as_message, check_characters, read_prompt
 from modelyard.params import SamplingParams, canonical, merge
 from modelyard.pool import Pool, default_pool
 from modelyard.types import (
+    Adapter,
     Chunk,
     Constraint,
     Fingerprint,
@@ -252,7 +253,7 @@ class LLM:
             params=params,
             constraint=_constraint(own),
             logprobs=own.get("logprobs", True),
-            adapter=own.get("adapter"),
+            adapter=_adapter(own.get("adapter")),
             deadline=None if timeout is None else time.monotonic() + timeout,
         )
         return _Asked(
@@ -281,6 +282,14 @@ def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
                 f"argument '{given}' is not known.{close}", hint=f"Known: {', '.join(names)}."
             )
     return how
+
+
+def _adapter(given: Any) -> Adapter | None:
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given:
+        raise InvalidArgumentError(f"adapter is {given!r:.80}", hint="Name it by alias, Hub id or path.")
+    return Adapter(given, given)
 
 
 def _timeout(given: Any) -> float | None:

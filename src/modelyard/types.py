@@ -71,6 +71,15 @@ class Constraint:
 
 
 @dataclass(slots=True, frozen=True)
+class Adapter:
+    """Small weights laid over a base model (LoRA), chosen per request: its name, and where its files lie."""
+
+    name: str
+    path: str
+    revision: str = ""
+
+
+@dataclass(slots=True, frozen=True)
 class Request:
     """What an engine is asked: messages or a raw prompt, and how to answer.
 
@@ -82,7 +91,7 @@ class Request:
     params: SamplingParams = field(default_factory=SamplingParams)
     constraint: Constraint | None = None
     logprobs: bool = True
-    adapter: str | None = None
+    adapter: Adapter | None = None
     deadline: float | None = None
 
 

@@ -20,7 +20,7 @@ from modelyard.errors import (
     UnsupportedError,
 )
 from modelyard.params import merge
-from modelyard.types import Chunk, Constraint, ImagePart, Message, Request
+from modelyard.types import Adapter, Chunk, Constraint, ImagePart, Message, Request
 
 ASK = (Message("user", "Write one sentence about the sea."),)
 SCHEMA = {
@@ -58,9 +58,8 @@ def answer(engine: Engine, request: Request) -> list[Chunk]:
 
 async def free(engine: Engine) -> bool:
     """Whether the engine's batch is empty, within two seconds."""
-    loop = engine._loop  # type: ignore[attr-defined]
     for _ in range(200):
-        if loop.active == 0:
+        if engine.active == 0:
             return True
         await asyncio.sleep(0.01)
     return False
@@ -297,7 +296,7 @@ def test_an_empty_prompt_is_refused(engine: Engine) -> None:
 
 def test_what_the_engine_cannot_honour_is_refused(engine: Engine) -> None:
     with pytest.raises(UnsupportedError, match="adapter"):
-        answer(engine, ask(adapter="some-adapter"))
+        answer(engine, ask(adapter=Adapter("some-adapter", "/nowhere")))
     with pytest.raises(UnsupportedError, match="image"):
         answer(engine, ask((Message("user", (ImagePart(b"png"),)),)))
 

@@ -109,9 +109,25 @@ class Engine(ABC):
     async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
         """Logprobs of each continuation after the prompt, which is read once for all of them."""
 
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """One vector of length 1 for each text.
+
+        Raises:
+            UnsupportedError: the model or the engine gives no embeddings.
+        """
+        raise UnsupportedError(
+            f"engine {self.name} gives no embeddings of '{self.model.spec.alias}'",
+            hint="Use a model with task: embedding, on engine transformers or llamacpp.",
+        )
+
     @abstractmethod
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         """How many tokens the prompt has, chat template included."""
+
+    @property
+    @abstractmethod
+    def active(self) -> int:
+        """Requests that hold a place in the batch now."""
 
     @property
     @abstractmethod

@@ -93,6 +93,10 @@ class FakeEngine(Engine):
         return Fingerprint(model.spec.alias, model.source, model.revision, self.name, self.version(), "none")
 
     @property
+    def active(self) -> int:
+        return self._loop.active
+
+    @property
     def memory(self) -> Memory:
         return Memory(0, 0)
 
@@ -131,7 +135,7 @@ class FakeEngine(Engine):
     def _job(self, request: Request) -> Job:
         if request.adapter is not None:
             raise UnsupportedError(
-                f"engine fake cannot use the adapter '{request.adapter}'", hint="Leave it out."
+                f"engine fake cannot use the adapter '{request.adapter.name}'", hint="Leave it out."
             )
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids = self._ids(_text(prompt))

@@ -101,6 +101,10 @@ class OpenVINOEngine(Engine):
         )
 
     @property
+    def active(self) -> int:
+        return self._loop.active
+
+    @property
     def memory(self) -> Memory:
         weights = (self.folder / "openvino_model.bin").stat().st_size
         return Memory(
@@ -156,7 +160,7 @@ class OpenVINOEngine(Engine):
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
         if request.adapter is not None:
             raise UnsupportedError(
-                f"engine openvino cannot use the adapter '{request.adapter}'",
+                f"engine openvino cannot use the adapter '{request.adapter.name}'",
                 hint="Use engine: transformers.",
             )
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
