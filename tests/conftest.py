@@ -31,6 +31,15 @@ def small_gguf() -> Path:
     return pull(load_catalog().get("smollm2-135m")).path
 
 
+@pytest.fixture(scope="session")
+def smollm2_tokenizer(small_gguf: Path) -> Any:
+    """The small model's tokenizer, as transformers reads it."""
+    from tests import models
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(models.smollm2_tokenizer(small_gguf))
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `modelyard` in an empty folder, to its end."""

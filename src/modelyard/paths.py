@@ -24,3 +24,11 @@ def _folder(variable: str, default: str) -> Path:
 
     path: Path = getattr(platformdirs, default)("modelyard", appauthor=False)
     return path
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Writes a small file whole: a reader sees the old one or the new one, also when this process is killed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)

@@ -19,10 +19,7 @@ def answer_room(params: SamplingParams, prompt_tokens: int, context: int) -> tup
         InvalidArgumentError: the prompt has no tokens, or more tokens are asked for at least than at most.
         PromptTooLongError: no room is left for a single token.
     """
-    if prompt_tokens == 0:
-        raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
-    if prompt_tokens >= context:
-        raise PromptTooLongError(f"the prompt has {prompt_tokens} tokens, and the context holds {context}")
+    check_prompt(prompt_tokens, context, least=1)
     budget = params.answer_budget(prompt_tokens)
     if budget < 1:
         raise PromptTooLongError(
@@ -42,6 +39,19 @@ def answer_room(params: SamplingParams, prompt_tokens: int, context: int) -> tup
         return room, ()
     message = f"room for {room} tokens of answer: the prompt has {prompt_tokens}, the context holds {context}"
     return room, (Warning("answer_shortened", message),)
+
+
+def check_prompt(prompt_tokens: int, context: int, *, least: int = 0) -> None:
+    """Refuses a prompt without tokens, and one that leaves no room for `least` tokens of answer.
+
+    Raises:
+        InvalidArgumentError: the prompt has no tokens.
+        PromptTooLongError: it is too long for the context.
+    """
+    if prompt_tokens == 0:
+        raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
+    if prompt_tokens + least > context:
+        raise PromptTooLongError(f"the prompt has {prompt_tokens} tokens, and the context holds {context}")
 
 
 def check_continuations(continuations: Sequence[str]) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 from modelyard.engines.grammar.check import check_schema
@@ -17,12 +17,30 @@ from modelyard.errors import SchemaError
 from modelyard.types import Constraint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grammar:
-    """A constraint as a grammar text, and a sentence for each thing that the grammar does not enforce."""
+    """A constraint as a grammar, and a sentence for each thing that the grammar does not enforce.
+
+    Attributes:
+        text: the grammar as EBNF, in the common subset of xgrammar and llama.cpp.
+        relaxed: what the grammar leaves open.
+    """
 
     text: str
     relaxed: tuple[str, ...]
+    _root: Node = field(repr=False, compare=False)
+    _rules: Rules = field(repr=False, compare=False)
+    _json: bool
+
+    @cached_property
+    def lark(self) -> str:
+        """The same grammar for llguidance; written when it is first asked for.
+
+        >>> print(compile_constraint(Constraint(choices=("yes", "no"))).lark, end="")
+        start: ROOT
+        ROOT: "yes" | "no"
+        """
+        return self._rules.lark(self._root, tokens=self._json)
 
 
 def compile_constraint(constraint: Constraint) -> Grammar:
@@ -66,7 +84,7 @@ def _compile(kind: str, text: str) -> Grammar:
         "bytes",
         "Use fewer or shorter enums, patterns and properties.",
     )
-    return Grammar(grammar, tuple(dict.fromkeys(relaxed)))
+    return Grammar(grammar, tuple(dict.fromkeys(relaxed)), root, rules, kind == "schema")
 
 
 def _choices(values: Any) -> Node:

@@ -5,6 +5,7 @@ The text keeps to the common subset of xgrammar's EBNF and llama.cpp's GBNF.
 
 from __future__ import annotations
 
+from modelyard.engines.grammar.lark import write_lark
 from modelyard.engines.grammar.nodes import (
     EMPTY,
     LAST,
@@ -109,6 +110,8 @@ class Rules:
     def __init__(self) -> None:
         self._bodies: dict[str, Node] = {}
         self._names: dict[Node, Ref] = {}
+        self._tokens: set[str] = set()
+        self._blocks: set[str] = set()
 
     def reserve(self) -> Ref:
         """A rule's name before its body is known, for a rule that refers to itself."""
@@ -129,33 +132,19 @@ class Rules:
             self.define(ref, body)
         return self._names[body]
 
+    def token(self, body: Node) -> Ref:
+        """The rule with this body, which is one token of JSON: a string, or a number."""
+        ref = self.share(body)
+        self._tokens.add(ref.name)
+        return ref
+
     def repeat(self, item: Node, low: int, high: int | None) -> Node:
-        """`low` to `high` of the item, large counts in blocks of blocks."""
+        """`low` to `high` of the item."""
         if high is None and self.nullable(item):
             return Rep(self._nonempty(item), 0, None)  # a loop over nothing never ends in some engines
         if high == 0:
             return EMPTY
-        if (low, high) == (1, 1):
-            return item
-        if max(low, high or 0) <= BLOCK:
-            return Rep(item, low, high)
-        ref = self.share(item)
-        rest = Rep(ref, 0, None) if high is None else self._up_to(ref, high - low)
-        return seq(self._exactly(ref, low), rest)
-
-    def _exactly(self, ref: Ref, count: int) -> Node:
-        if count <= BLOCK:
-            return EMPTY if count == 0 else ref if count == 1 else self.share(Rep(ref, count, count))
-        block = self.share(Rep(ref, BLOCK, BLOCK))
-        return seq(self._exactly(block, count // BLOCK), self._exactly(ref, count % BLOCK))
-
-    def _up_to(self, ref: Ref, count: int) -> Node:
-        if count <= BLOCK:
-            return EMPTY if count == 0 else self.share(Rep(ref, 0, count))
-        blocks = (count - BLOCK + 1) // BLOCK
-        block = self.share(Rep(ref, BLOCK, BLOCK))
-        # At least 15 single ones fill the gaps between blocks, so that every count has its sentence.
-        return seq(self._up_to(block, blocks), self.share(Rep(ref, 0, count - BLOCK * blocks)))
+        return item if (low, high) == (1, 1) else Rep(item, low, high)
 
     def nullable(self, node: Node) -> bool:
         """Whether the node can be empty; for rules that do not refer to themselves before a character."""
@@ -199,21 +188,64 @@ class Rules:
                     ending.add(name)
         return not _ends(root, ending)
 
+    def lark(self, root: Node, *, tokens: bool) -> str:
+        """The grammar as llguidance reads it; `tokens` for JSON."""
+        return write_lark(root, self._bodies, self._tokens if tokens else None)
+
     def text(self, root: Node) -> str:
         """The grammar, `root` first, with the rules that it reaches."""
-        lines = [f"root ::= {write(root)}"]
+        body = self._in_blocks(root)
+        lines = [f"root ::= {write(body)}"]
         seen: dict[str, None] = {}
-        stack = [root]
+        stack = [body]
         while stack:
             node = stack.pop()
             if isinstance(node, Ref):
                 if node.name not in seen:
                     seen[node.name] = None
-                    lines.append(f"{node.name} ::= {write(self._bodies[node.name])}")
-                    stack.append(self._bodies[node.name])
+                    body = self._bodies[node.name]
+                    body = body if node.name in self._blocks else self._in_blocks(body)
+                    lines.append(f"{node.name} ::= {write(body)}")
+                    stack.append(body)
             else:
                 stack.extend(reversed(tuple(parts_of(node))))
         return "\n".join(lines) + "\n"
+
+    def _in_blocks(self, node: Node) -> Node:
+        """The node with large repeats as blocks of blocks."""
+        match node:
+            case Seq(parts):
+                return seq(*map(self._in_blocks, parts))
+            case Alt(parts):
+                return alt(*map(self._in_blocks, parts))
+            case Rep(item, low, high):
+                item = self._in_blocks(item)
+                if max(low, high or 0) <= BLOCK:
+                    return Rep(item, low, high)
+                ref = self.share(item)
+                rest = Rep(ref, 0, None) if high is None else self._up_to(ref, high - low)
+                return seq(self._exactly(ref, low), rest)
+            case _:
+                return node
+
+    def _exactly(self, ref: Ref, count: int) -> Node:
+        if count <= BLOCK:
+            return EMPTY if count == 0 else ref if count == 1 else self._plain(Rep(ref, count, count))
+        block = self._plain(Rep(ref, BLOCK, BLOCK))
+        return seq(self._exactly(block, count // BLOCK), self._exactly(ref, count % BLOCK))
+
+    def _up_to(self, ref: Ref, count: int) -> Node:
+        if count <= BLOCK:
+            return EMPTY if count == 0 else self._plain(Rep(ref, 0, count))
+        blocks = (count - BLOCK + 1) // BLOCK
+        block = self._plain(Rep(ref, BLOCK, BLOCK))
+        # At least 15 single ones fill the gaps between blocks, so that every count has its sentence.
+        return seq(self._up_to(block, blocks), self._plain(Rep(ref, 0, count - BLOCK * blocks)))
+
+    def _plain(self, body: Rep) -> Ref:
+        ref = self.share(body)
+        self._blocks.add(ref.name)
+        return ref
 
 
 def _ends(node: Node, ending: set[str]) -> bool:

@@ -115,9 +115,9 @@ class SchemaCompiler:
             case "array":
                 return self._array(schema, path)
             case "string":
-                return self._rules.share(self._string(schema, path))
+                return self._rules.token(self._string(schema, path))
             case "integer" | "number":
-                return self._rules.share(self._number(schema, path, whole=kind == "integer"))
+                return self._rules.token(self._number(schema, path, whole=kind == "integer"))
             case "boolean":
                 return alt(Lit("true"), Lit("false"))
             case _:
@@ -194,14 +194,13 @@ class SchemaCompiler:
         patterns = schema.get("patternProperties", {})
         for pattern, value in patterns.items():
             if value is not False:
-                key = self._pattern(pattern, f"patternProperties at {place(path)}")
+                key = self._rules.token(self._pattern(pattern, f"patternProperties at {place(path)}"))
                 keys.append(seq(key, Lit(":"), self.compile(value, (*path, "patternProperties", pattern))))
         if len(patterns) > 1:
             self._note("patternProperties", path)
         if not patterns and extra is not False:
-            keys.append(
-                seq(self._string({}, path), Lit(":"), self.compile(extra, (*path, "additionalProperties")))
-            )
+            key = self._rules.token(self._string({}, path))
+            keys.append(seq(key, Lit(":"), self.compile(extra, (*path, "additionalProperties"))))
         if not keys:
             return Lit("{}")
         pair = self._rules.share(alt(*keys))

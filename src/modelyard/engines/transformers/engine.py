@@ -1,0 +1,171 @@
+"""transformers in process: every architecture of the Hub on torch.
+
+Causal and vision-language models answer in one batch that rows join and leave; encoder-decoder models answer
+in groups. Nothing here imports torch before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import importlib.util
+import threading
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelyard.catalog.model import Model
+from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.limits import answer_room, check_continuations, check_prompt
+from modelyard.engines.steploop import Job, StepLoop
+from modelyard.engines.transformers.settings import OPTIONS, Settings
+from modelyard.errors import EngineCrashedError, UnsupportedError
+from modelyard.params import NAMES
+from modelyard.types import Chunk, Fingerprint, Message, Request, Score, Warning
+
+if TYPE_CHECKING:
+    from modelyard.engines.transformers.instance import Instance
+
+_NEEDED = ("torch", "transformers", "llguidance")
+
+
+class TransformersEngine(Engine):
+    """Any model of the Hub."""
+
+    name = "transformers"
+    OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+    QUANTIZATIONS: ClassVar[frozenset[str]] = frozenset({"4bit", "8bit"})
+
+    def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        super().__init__(model, options)
+        settings = Settings.read(options, model.spec.quantization)
+        from modelyard.engines.transformers.instance import Instance  # brings torch
+
+        self._instance: Instance | None = Instance(model, settings)
+        self._facts = self._instance.facts
+        self._lock = threading.Lock()
+        self._loop: StepLoop | None = None
+        if self._facts.kind != "embedding":
+            self._loop = StepLoop(self._instance.backend(), name=f"transformers:{model.spec.alias}")
+
+    @classmethod
+    def missing(cls) -> str | None:
+        lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+        if lacking:
+            return f"{', '.join(lacking)} not installed: pip install 'modelyard[transformers]'"
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return importlib.metadata.version("transformers")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        facts = self._facts
+        answers = facts.kind != "embedding"
+        return Capabilities(
+            streaming=answers,
+            chat=answers and facts.template is not None,
+            schema=answers,
+            regex=answers,
+            choices=answers,
+            logprobs=answers,
+            score=answers,
+            seed=answers,
+            stop=answers,
+            images=facts.kind == "vision",
+            adapters=answers,
+            embeddings=not answers,
+            context_length=facts.context,
+            parameters=frozenset(NAMES if answers else ()),
+        )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        model = self.model
+        return Fingerprint(
+            model.spec.alias, model.source, model.revision, self.name, self.version(), self._facts.precision
+        )
+
+    @property
+    def active(self) -> int:
+        return self._loop.active if self._loop else 0
+
+    @property
+    def memory(self) -> Memory:
+        return self._instance.memory if self._instance else Memory(0, 0)
+
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        event_loop = asyncio.get_running_loop()
+        job = await asyncio.to_thread(self._job, request, event_loop)
+        loop = self._loop
+        assert loop is not None
+        async with contextlib.aclosing(loop.stream(job)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+        texts = check_continuations(continuations)
+        return await asyncio.to_thread(self._score, prompt, texts)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        if self._facts.kind != "embedding":
+            return await super().embed(texts)
+        return await asyncio.to_thread(lambda: self._open().embed(tuple(texts)))
+
+    async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
+        return await asyncio.to_thread(lambda: len(self._open().prompts.read(prompt).ids))
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+        with self._lock:
+            if self._instance is not None:
+                self._instance.close()
+            self._instance = None
+
+    # -- from a request to a job -----------------------------------------------------------------------
+
+    def _open(self) -> Instance:
+        instance = self._instance
+        if instance is None:
+            raise EngineCrashedError("the model was unloaded before the request began")
+        return instance
+
+    def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
+        from modelyard.engines.detokenize import TextStream
+
+        instance, facts = self._open(), self._facts
+        if facts.kind == "embedding":
+            raise UnsupportedError(
+                f"'{self.model.spec.alias}' gives embeddings, no text", hint="Use embed, or task: generation."
+            )
+        read = instance.prompts.read(request.prompt if request.prompt is not None else request.messages or ())
+        budget, shortened = self._room(request, len(read.ids))
+        row, relaxed = instance.row(request, read, budget)
+        return Job(
+            prompt_ids=row.ids,
+            prompt_tokens=len(read.ids),
+            config=row,
+            text=TextStream(instance.pieces(), request.params.stop),
+            deadline=request.deadline,
+            warnings=(*facts.warnings, *read.warnings, *shortened, *relaxed),
+            eos=facts.eos,
+            event_loop=event_loop,
+        )
+
+    def _room(self, request: Request, prompt_tokens: int) -> tuple[int, tuple[Warning, ...]]:
+        context = self._facts.context
+        if self._facts.kind != "seq2seq":
+            return answer_room(request.params, prompt_tokens, context)
+        # The prompt is the encoder's, the answer the decoder's: each has the context to itself.
+        check_prompt(prompt_tokens, context)
+        return answer_room(request.params, 1, context + 1)
+
+    # -- scoring ---------------------------------------------------------------------------------------
+
+    def _score(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> tuple[Score, ...]:
+        instance = self._open()
+        if self._facts.kind == "embedding":
+            raise UnsupportedError(f"'{self.model.spec.alias}' gives embeddings, no scores", hint="")
+        return instance.score(prompt, continuations)
