@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow perf clean
+.PHONY: demo test check contract slow perf clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,9 @@ demo: $(VENV)/.base ## two real models read six real filings; a table and a page
 test: $(VENV)/.dev ## all tests but the slow ones, with the small model
 	$(BIN)/python -m pytest -m 'not slow'
 
+contract: $(VENV)/.dev ## what each engine promises: a matrix
+	$(BIN)/python -m pytest tests/contract --matrix
+
 check: $(VENV)/.dev ## lint, types, the one-way path
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +35,9 @@ slow: $(VENV)/.dev ## the larger model, the browser, long kills
 
 perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/engine.py
+	$(BIN)/python perf/llamacpp.py
+	$(BIN)/python perf/torch_engine.py
+	$(BIN)/python perf/worker.py
 	$(BIN)/python perf/startup.py
 
 clean:

@@ -122,7 +122,10 @@ def small_model() -> Path:
         gguf = pull(load_catalog().get("smollm2-135m")).path
         how = {"gguf_file": gguf.name}
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            gguf.parent, **how, dtype=torch.float32, quantization_config=transformers.GgufConfig(dequantize=True)
+            gguf.parent,
+            **how,
+            dtype=torch.float32,
+            quantization_config=transformers.GgufConfig(dequantize=True),
         )
         transformers.AutoTokenizer.from_pretrained(gguf.parent, **how).save_pretrained(folder)
         model.save_pretrained(folder)

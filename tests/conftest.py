@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.hub import Hub
 
 COMMAND = Path(sys.executable).with_name("modelyard")
 _SETTINGS = re.compile(r"MODELYARD_CATALOG|HF_|HUGGING")
@@ -32,12 +33,55 @@ def small_gguf() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2(small_gguf: Path) -> Path:
+    """The small model as transformers reads it: safetensors in float32, with its tokenizer."""
+    from tests import models
+
+    return models.smollm2_safetensors(small_gguf)
+
+
+@pytest.fixture(scope="session")
 def smollm2_tokenizer(small_gguf: Path) -> Any:
-    """The small model's tokenizer, as transformers reads it."""
+    """The small model's tokenizer."""
     from tests import models
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(models.smollm2_tokenizer(small_gguf))
+
+
+@pytest.fixture(scope="session")
+def adapters(smollm2: Path) -> dict[str, Path]:
+    """Two LoRA adapters of the small model by the text that each answers everything with."""
+    from tests import models
+
+    return {text: models.lora(smollm2, seed, text) for seed, text in enumerate(models.PERSONAS)}
+
+
+@pytest.fixture(scope="session")
+def opus_mt() -> Path:
+    """A real translator from English to French."""
+    from tests import models
+
+    return models.opus_mt_en_fr()
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """A real embedding model."""
+    from tests import models
+
+    return models.minilm()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty Hub that this process's client is told about, and an empty cache for it."""
+    server = Hub()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from modelyard import portal
 from modelyard.cli import demo as command
 from modelyard.cli.app import app
+from modelyard.create import create_llm
 from modelyard.demo import check_writable, judge, judge_document, render_demo, run_demo, write_page
 from modelyard.errors import EngineError, InvalidArgumentError, ModelNotFoundError
 from modelyard.extraction.ask import FieldResult
 from modelyard.extraction.schema import read_schema
 from modelyard.extraction.task import LabelledDocument, Task
-from modelyard.llm import LLM, create_llm
+from modelyard.llm import LLM
 
 
 def field(value: Any, status: Any = "found") -> FieldResult:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from modelyard.create import create_llm
 from modelyard.errors import (
     DeadlineExceededError,
     EngineCrashedError,
@@ -21,7 +22,7 @@ from modelyard.errors import (
     PromptTooLongError,
     UnsupportedError,
 )
-from modelyard.llm import LLM, ModelCapability, create_llm
+from modelyard.llm import LLM, ModelCapability
 from modelyard.pool import Pool
 from modelyard.types import Chunk, Message, Result
 
@@ -308,7 +309,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": 5}, "logprobs is 5"),
     ({"system_prompt": 5}, "system_prompt is 5"),
     ({"raw": True, "system_prompt": "x"}, "raw prompt takes no system_prompt"),
-    ({"adapter": "x"}, "adapter 'x'"),
+    ({"adapter": 3}, "adapter is 3"),
     ({"temperature": 0, "n": 2}, "greedy"),
     ({"min_new_tokens": 600}, "600 tokens at least"),
     ({"max_length": 20, "min_new_tokens": 30}, "30 tokens at least"),

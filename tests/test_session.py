@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.create import create_llm
 from modelyard.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -17,7 +18,7 @@ from modelyard.errors import (
     PromptTooLongError,
     UnsupportedError,
 )
-from modelyard.llm import LLM, create_llm
+from modelyard.llm import LLM
 from modelyard.pool import Pool
 from modelyard.session import Session
 from modelyard.types import ImagePart, Message

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from modelyard.catalog.load import Catalog, load_catalog
     from modelyard.catalog.spec import ModelSpec
+    from modelyard.create import create_llm
     from modelyard.errors import (
         CancelledError,
         CatalogError,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from modelyard.extraction import extract, extract_async
-    from modelyard.llm import LLM, ModelCapability, create_llm
+    from modelyard.llm import LLM, ModelCapability
+    from modelyard.loader import ModelLoader, get_model_loader
     from modelyard.pool import Pool
     from modelyard.session import Session
     from modelyard.types import Chunk, ImagePart, Message, Result, Score, TextPart, Token
@@ -48,7 +50,9 @@ _WHERE = {
         "ResourceExhaustedError", "SchemaError", "UnsupportedError",
     ),
     "modelyard.extraction": ("extract", "extract_async"),
-    "modelyard.llm": ("LLM", "ModelCapability", "create_llm"),
+    "modelyard.create": ("create_llm",),
+    "modelyard.llm": ("LLM", "ModelCapability"),
+    "modelyard.loader": ("ModelLoader", "get_model_loader"),
     "modelyard.pool": ("Pool",),
     "modelyard.session": ("Session",),
     "modelyard.types": ("Chunk", "ImagePart", "Message", "Result", "Score", "TextPart", "Token"),
@@ -58,9 +62,9 @@ _HOME = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = [
     "LLM", "CancelledError", "Catalog", "CatalogError", "Chunk", "DeadlineExceededError", "DocumentError",
     "DownloadError", "EngineError", "ImagePart", "InvalidArgumentError", "Message", "ModelCapability",
-    "ModelNotFoundError", "ModelSpec", "ModelyardError", "Pool", "PromptTooLongError", "ProviderAPIError",
+    "ModelLoader", "ModelNotFoundError", "ModelSpec", "ModelyardError", "Pool", "PromptTooLongError", "ProviderAPIError",
     "ResourceExhaustedError", "Result", "SchemaError", "Score", "Session", "TextPart", "Token", "UnsupportedError",
-    "create_llm", "extract", "extract_async", "load_catalog",
+    "create_llm", "extract", "extract_async", "get_model_loader", "load_catalog",
 ]  # fmt: skip
 
 

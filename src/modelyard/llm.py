@@ -1,4 +1,4 @@
-"""LLM: one model to talk to, and `create_llm`, which finds it by name.
+"""LLM: one model to talk to.
 
 The asynchronous methods are the real ones; each has a synchronous twin of one line.
 """
@@ -9,23 +9,20 @@ import asyncio
 import contextlib
 import enum
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from modelyard import portal
-from modelyard.catalog.lock import Lock, read_lock
+from modelyard.adapters import Adapters
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Capabilities, Engine
-from modelyard.errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError, nearest
+from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.messages import Prompt, as_message, check_characters, read_prompt
 from modelyard.params import SamplingParams, canonical, merge
 from modelyard.pool import Pool, default_pool
 from modelyard.types import (
-    Adapter,
     Chunk,
     Constraint,
     Fingerprint,
@@ -38,6 +35,9 @@ from modelyard.types import (
     Usage,
     Warning,
 )
+
+if TYPE_CHECKING:
+    from modelyard.catalog.load import Catalog
 
 
 class ModelCapability(enum.StrEnum):
@@ -84,7 +84,8 @@ class LLM:
         options: options of the engine, over the spec's.
         params: sampling parameters, over the spec's defaults and under a request's.
         settings: what `config_manager.get_param` answers.
-        lock: the catalogue's pins.
+        catalog: where adapters and their bases are found by name, and the pins; the starter by default.
+        warnings: what every answer has to say.
     """
 
     def __init__(
@@ -95,10 +96,13 @@ class LLM:
         options: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
-        lock: Lock | None = None,
+        catalog: Catalog | None = None,
+        warnings: Sequence[Warning] = (),
     ) -> None:
         self.spec = spec
-        self._lock = lock
+        self._adapters = Adapters(spec, catalog)
+        self._lock = self._adapters.lock
+        self._warnings = tuple(warnings)
         self.config_manager = ConfigManager(settings or {})
         self._pool = pool or default_pool()
         self._options = dict(options or {})
@@ -116,13 +120,14 @@ class LLM:
             prompt: a text, or the messages of a conversation.
             how: `system_prompt`, `schema` (a JSON Schema or a pydantic class), `regex`, `choices`, `raw`
                 (give the text to the model as it stands, without its chat template), `timeout` in seconds,
-                `logprobs`, `adapter`, and any sampling parameter (`modelyard.params.SamplingParams`).
+                `logprobs`, `adapter` (an alias, Hub id or path of a LoRA on this model), `images` (bytes, paths
+                or Pillow images, before a text prompt), and any sampling parameter (`modelyard.params.SamplingParams`).
 
         Raises:
             InvalidArgumentError: an argument that is not known, or a bad value; it says which.
             PromptTooLongError, SchemaError, UnsupportedError, DeadlineExceededError, EngineError: as named.
         """
-        asked = self._request(prompt, how)
+        asked = await self._asked(prompt, how)
         async with self._lease() as engine:
             requests = _sequences(asked.request)
             results = await _all(_collect(engine, one, asked) for one in requests)
@@ -130,7 +135,7 @@ class LLM:
 
     async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncGenerator[Chunk, None]:
         """Answers a prompt piece by piece; arguments as `generate_async`. Leaving the iterator cancels."""
-        asked = self._request(prompt, how)
+        asked = await self._asked(prompt, how)
         if asked.request.params.num_return_sequences > 1:
             raise UnsupportedError("a stream carries one answer", hint="Set num_return_sequences to 1.")
         async with self._lease() as engine:
@@ -141,7 +146,7 @@ class LLM:
                     yield _closing(chunk, asked, "".join(text)) if chunk.finish_reason else chunk
 
     async def score_async(
-        self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False
+        self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False, adapter: str | None = None
     ) -> tuple[Score, ...]:
         """Logprobs of each continuation after the prompt; the prompt is read once for all of them.
 
@@ -149,11 +154,24 @@ class LLM:
             prompt: a text or messages.
             continuations: the texts to score, none of them empty.
             raw: give a text prompt as it stands, without the chat template.
+            adapter: as `generate_async` takes it.
         """
-        continuations = _continuations(continuations)
+        continuations = _texts(continuations, "continuations")
         messages, text = read_prompt(prompt, None, raw)
+        laid = await self._adapters.find(adapter, self._pool)
         async with self._lease() as engine:
-            return await engine.score(text if text is not None else messages or (), continuations)
+            return await engine.score(text if text is not None else messages or (), continuations, laid)
+
+    async def embed_async(self, texts: str | Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """One vector of length 1 for each text (task: embedding).
+
+        Raises:
+            UnsupportedError: the model gives no embeddings.
+            PromptTooLongError: a text is longer than the model reads.
+        """
+        texts = _texts((texts,) if isinstance(texts, str) else texts, "texts")
+        async with self._lease() as engine:
+            return await engine.embed(texts)
 
     async def count_tokens_async(self, prompt: Prompt, *, raw: bool = False) -> int:
         """How many tokens the prompt has, chat template included."""
@@ -174,6 +192,7 @@ class LLM:
     def generate(self, prompt: Prompt, **how: Any) -> Result:
         """`generate_async`, waited for.
 
+        >>> from modelyard import create_llm
         >>> create_llm("fake").generate("Hello", temperature=0).finish_reason
         'stop'
         """
@@ -183,9 +202,15 @@ class LLM:
         """`stream_async`, for synchronous code."""
         return portal.iterate(self.stream_async(prompt, **how))
 
-    def score(self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False) -> tuple[Score, ...]:
+    def score(
+        self, prompt: Prompt, continuations: Sequence[str], *, raw: bool = False, adapter: str | None = None
+    ) -> tuple[Score, ...]:
         """`score_async`, waited for."""
-        return portal.run(self.score_async(prompt, continuations, raw=raw))
+        return portal.run(self.score_async(prompt, continuations, raw=raw, adapter=adapter))
+
+    def embed(self, texts: str | Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """`embed_async`, waited for."""
+        return portal.run(self.embed_async(texts))
 
     def count_tokens(self, prompt: Prompt, *, raw: bool = False) -> int:
         """`count_tokens_async`, waited for."""
@@ -220,8 +245,12 @@ class LLM:
             ModelCapability.CONTEXT_LENGTH: found.context_length,
         }
 
-    def _lease(self) -> AbstractAsyncContextManager[Engine]:
-        return self._pool.lease(self.spec, self._options, lock=self._lock)
+    @contextlib.asynccontextmanager
+    async def _lease(self) -> AsyncIterator[Engine]:
+        """The engine of the model; for an adapter, its base's."""
+        spec = await self._adapters.base(self._pool)
+        async with self._pool.lease(spec, self._options, lock=self._lock) as engine:
+            yield engine
 
     def close(self) -> None:
         """Unloads the model, once no request runs on it."""
@@ -237,12 +266,23 @@ class LLM:
 
     # -- from arguments to a request -------------------------------------------------------------------
 
+    async def _asked(self, prompt: Prompt, how: Mapping[str, Any]) -> _Asked:
+        """The request, its adapter's files here."""
+        asked = self._request(prompt, how)
+        adapter = await self._adapters.find(how.get("adapter"), self._pool)
+        if adapter is not None:
+            asked.request = replace(asked.request, adapter=adapter)
+        return asked
+
     def _request(self, prompt: Prompt, how: Mapping[str, Any]) -> _Asked:
         how = dict(how)
         own = {name: how.pop(name) for name in tuple(how) if name in _OWN}
+        task = ("task", _TASK_DEFAULTS.get(self.spec.task, {}))
         defaults = ("catalogue", self.spec.defaults)
-        params, warnings = merge(defaults, ("create_llm", self._params), ("request", _known(how)))
-        messages, text = read_prompt(prompt, own.get("system_prompt"), own.get("raw", False))
+        params, warnings = merge(task, defaults, ("create_llm", self._params), ("request", _known(how)))
+        messages, text = read_prompt(
+            prompt, own.get("system_prompt"), own.get("raw", False), own.get("images") or ()
+        )
         timeout = _timeout(own.get("timeout"))
         for name in ("raw", "logprobs"):
             if not isinstance(own.get(name, True), bool):
@@ -253,12 +293,10 @@ class LLM:
             params=params,
             constraint=_constraint(own),
             logprobs=own.get("logprobs", True),
-            adapter=_adapter(own.get("adapter")),
             deadline=None if timeout is None else time.monotonic() + timeout,
         )
-        return _Asked(
-            request, tuple(Warning(code, message) for code, message in warnings), _echo(prompt, params)
-        )
+        own_warnings = (Warning(code, message) for code, message in warnings)
+        return _Asked(request, (*self._warnings, *own_warnings), _echo(prompt, params))
 
 
 class _Asked:
@@ -270,7 +308,9 @@ class _Asked:
         self.request, self.warnings, self.echo = request, warnings, echo
 
 
-_OWN = ("system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "adapter")
+# A translation or a summary is wanted as it is most likely; a sampled one has to be asked for.
+_TASK_DEFAULTS: dict[str, dict[str, Any]] = {"seq2seq": {"temperature": 0}}
+_OWN = ("system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "adapter", "images")
 
 
 def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -284,14 +324,6 @@ def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
     return how
 
 
-def _adapter(given: Any) -> Adapter | None:
-    if given is None:
-        return None
-    if not isinstance(given, str) or not given:
-        raise InvalidArgumentError(f"adapter is {given!r:.80}", hint="Name it by alias, Hub id or path.")
-    return Adapter(given, given)
-
-
 def _timeout(given: Any) -> float | None:
     if given is None:
         return None
@@ -300,11 +332,11 @@ def _timeout(given: Any) -> float | None:
     return float(given)
 
 
-def _continuations(given: Any) -> tuple[str, ...]:
+def _texts(given: Any, name: str) -> tuple[str, ...]:
     texts = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
     if not texts or not all(isinstance(one, str) and one for one in texts):
         raise InvalidArgumentError(
-            f"continuations is {given!r:.80}", hint="Pass a list of at least one string, none of them empty."
+            f"{name} is {given!r:.80}", hint="Pass a list of at least one string, none of them empty."
         )
     for one in texts:
         check_characters(one)
@@ -427,150 +459,7 @@ async def _collect(engine: Engine, request: Request, asked: _Asked) -> Result:
     finish: FinishReason = last.finish_reason or "error"
     usage = last.usage or Usage(0, len(tokens))
     timings = last.timings or Timings(0.0, None, 0.0)
-    return Result(answer, tuple(tokens), finish, usage, timings, last.warnings, engine.fingerprint)
-
-
-# -- finding a model ---------------------------------------------------------------------------------------
-
-_PROVIDERS = ("huggingface", "hf")
-
-
-def create_llm(
-    name: str,
-    *,
-    model: str | None = None,
-    model_path: str | Path | None = None,
-    model_type: str | None = None,
-    api_key: str | None = None,
-    use_inference_api: bool = False,
-    inference_api_url: str | None = None,
-    device: str | None = None,
-    device_map: str | None = None,
-    quantization: str | None = None,
-    engine: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    model_kwargs: Mapping[str, Any] | None = None,
-    pipeline_kwargs: Mapping[str, Any] | None = None,
-    catalog: str | Path | None = None,
-    offline: bool | None = None,
-    pool: Pool | None = None,
-    **params: Any,
-) -> LLM:
-    """An LLM by name; the model itself loads on first use.
-
-    Args:
-        name: an alias of the catalogue, a Hub id (`org/name`), a path; or the provider name
-            `huggingface`, and then `model` or `model_path` says which.
-        model: alias or Hub id, with a provider name.
-        model_path: a GGUF file or a folder.
-        model_type: `gguf` or `pipeline`; found out where not given.
-        api_key: a Hub token for this model, before those of the environment.
-        use_inference_api: run on the hosted Inference API.
-        inference_api_url: another address of it.
-        device: where the weights are held, as the engine names it.
-        device_map: `auto` lets the engine spread them.
-        quantization: `4bit` or `8bit`.
-        engine: one engine in place of the automatic choice.
-        options: options of the engine (`modelyard doctor` lists them).
-        model_kwargs: as transformers takes them; an engine refuses what it cannot honour.
-        pipeline_kwargs: likewise.
-        catalog: a YAML file laid over the starter catalogue.
-        offline: use only what is on this machine.
-        pool: where the model is loaded.
-        params: sampling parameters for every request of this LLM.
-
-    Raises:
-        ModelNotFoundError: no such alias; the nearest are named.
-        InvalidArgumentError: an argument that is not known or contradicts another.
-
-    >>> create_llm("fake", max_tokens=3).generate("Hello").usage.completion_tokens
-    3
-    """
-    spec, lock = _find(name, model, model_path, model_type, catalog)
-    changes: dict[str, Any] = {}
-    loading = dict(model_kwargs or {})
-    pipeline = dict(pipeline_kwargs or {})
-    if use_inference_api or inference_api_url:
-        changes |= {"engine": "inference_api", "url": inference_api_url}
-    if engine is not None:
-        changes["engine"] = engine
-    if quantization is not None:
-        changes["quantization"] = quantization
-    if "revision" in loading:
-        changes["sources"] = _at_revision(spec, loading.pop("revision"))
-    if "return_full_text" in pipeline:
-        params.setdefault("return_full_text", pipeline.pop("return_full_text"))
-    given = {**(options or {}), **loading, **pipeline, "device": device}
-    if device_map != "auto":  # which asks for the engine's own choice, and that is what it makes anyway
-        given["device_map"] = device_map
-    settings = {
-        "provider": name, "model": model or name, "model_path": model_path, "model_type": model_type,
-        "use_inference_api": use_inference_api, "inference_api_url": inference_api_url, "device": device,
-        "device_map": device_map, "quantization": quantization, **params,
-    }  # fmt: skip
-    if pool is None and (offline or api_key):
-        pool = Pool(offline=bool(offline), token=api_key)
-    return LLM(
-        _changed(spec, changes),
-        pool=pool,
-        options={key: value for key, value in given.items() if value is not None},
-        params=params,
-        settings=settings,
-        lock=lock,
-    )
-
-
-def _find(
-    name: str, model: str | None, path: str | Path | None, kind: str | None, catalog: str | Path | None
-) -> tuple[ModelSpec, Lock | None]:
-    from modelyard.catalog.load import load_catalog
-
-    if kind not in (None, "gguf", "pipeline"):
-        raise InvalidArgumentError(f"model_type is {kind!r}", hint="It is 'gguf' or 'pipeline', or left out.")
-    if name not in _PROVIDERS:
-        if model or path:
-            raise InvalidArgumentError(
-                f"'{name}' is not a provider, and model or model_path is given beside it",
-                hint="create_llm('huggingface', model=…), or create_llm(alias).",
-            )
-        wanted = name
-    elif model and path:
-        raise InvalidArgumentError("model and model_path are both given", hint="Keep one of them.")
-    elif model or path:
-        wanted = str(model or path)
-    else:
-        raise InvalidArgumentError(
-            "no model is given", hint="Pass model=… (an alias or Hub id) or model_path=…."
-        )
-    if path and not Path(path).expanduser().exists():
-        raise ModelNotFoundError(f"there is no file or folder {path}", hint="Check model_path.")
-    if kind == "gguf" and path and Path(path).suffix.lower() != ".gguf":
-        raise InvalidArgumentError(
-            f"model_type is 'gguf', and {path} is no .gguf file", hint="Check model_path."
-        )
-    found = load_catalog(Path(catalog) if catalog else None)
-    return found.resolve(wanted), read_lock(found)
-
-
-def _at_revision(spec: ModelSpec, revision: str) -> list[dict[str, Any]]:
-    sources = [source.model_dump() for source in spec.sources]
-    hub = [source for source in sources if source["kind"] == "hub"]
-    if not hub:
-        raise InvalidArgumentError(
-            f"revision {revision!r} is for Hub models", hint=f"{spec.alias} is not one."
-        )
-    return [{**source, "revision": revision} for source in hub]
-
-
-def _changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
-    if not changes:
-        return spec
-    from pydantic import ValidationError
-
-    try:
-        return ModelSpec.model_validate({**spec.model_dump(), **changes})
-    except ValidationError as error:
-        first = error.errors()[0]
-        keys = [str(first["loc"][0])] if first["loc"] else list(changes)
-        values = ", ".join(f"{key} has value {changes.get(key)!r}" for key in keys)
-        raise InvalidArgumentError(f"'{spec.alias}': {values}", hint=f"{first['msg']}.") from error
+    fingerprint = engine.fingerprint
+    if request.adapter is not None:
+        fingerprint = replace(fingerprint, adapter=f"{request.adapter.name}@{request.adapter.revision}")
+    return Result(answer, tuple(tokens), finish, usage, timings, last.warnings, fingerprint)

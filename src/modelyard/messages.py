@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import mimetypes
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from modelyard.errors import InvalidArgumentError
 from modelyard.types import ImagePart, Message, Part, TextPart
@@ -13,7 +18,7 @@ Prompt = str | Sequence[Message | Mapping[str, Any]]
 
 
 def read_prompt(
-    prompt: Prompt, system: str | None, raw: bool
+    prompt: Prompt, system: str | None, raw: bool, images: Any = ()
 ) -> tuple[tuple[Message, ...] | None, str | None]:
     """Messages, or a raw text: the one is None where the other is given."""
     if not isinstance(system, str | None):
@@ -27,9 +32,17 @@ def read_prompt(
                 raise InvalidArgumentError(
                     "a raw prompt takes no system_prompt", hint="Put it into the text."
                 )
+            if images:
+                raise InvalidArgumentError("a raw prompt takes no images", hint="Leave raw out.")
             return None, prompt
-        messages: tuple[Message, ...] = (Message("user", prompt),)
+        parts: tuple[Part, ...] = (*(read_image(one) for one in _several(images)), TextPart(prompt))
+        content = parts if images else prompt
+        messages: tuple[Message, ...] = (Message("user", content),)
     else:
+        if images:
+            raise InvalidArgumentError(
+                "images are for a text prompt, and messages were given", hint="Put them into the messages."
+            )
         if raw:
             raise InvalidArgumentError("raw is for a text, and messages were given", hint="Leave raw out.")
         given: Any = prompt
@@ -93,9 +106,61 @@ def _part(given: Any) -> Part:
         return given
     if isinstance(given, Mapping) and given.get("type") == "text" and isinstance(given.get("text"), str):
         return TextPart(given["text"])
-    if isinstance(given, Mapping) and given.get("type") == "image" and isinstance(given.get("image"), bytes):
-        return ImagePart(given["image"])
+    if isinstance(given, Mapping) and given.get("type") == "image" and "image" in given:
+        return read_image(given["image"])
+    if isinstance(given, Mapping) and given.get("type") == "image_url":
+        url = given.get("image_url")
+        return read_image(url.get("url") if isinstance(url, Mapping) else url)
     raise InvalidArgumentError(
         f"a message part is {given!r:.80}",
-        hint="It is {'type': 'text', 'text': …} or {'type': 'image', 'image': bytes}.",
+        hint="It is {'type': 'text', 'text': …} or {'type': 'image', 'image': bytes, path or Pillow image}.",
     )
+
+
+def read_image(given: Any) -> ImagePart:
+    """An image from its bytes, a file, a `data:` URL or a Pillow image. Nothing is fetched.
+
+    >>> read_image("data:image/gif;base64,R0lGOD==").media_type
+    'image/gif'
+    """
+    if isinstance(given, ImagePart):
+        return given
+    if isinstance(given, bytes):
+        return ImagePart(given)
+    if isinstance(given, str) and given.startswith("data:"):
+        return _from_data_url(given)
+    if isinstance(given, str) and "://" in given:
+        raise InvalidArgumentError(
+            f"an image is the URL {given:.80}", hint="Images are not fetched: pass the bytes or a file."
+        )
+    if isinstance(given, str | Path):
+        path = Path(given).expanduser()
+        try:
+            return ImagePart(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"the image {path} cannot be read: {error.strerror}", hint="Check the path."
+            ) from None
+    if hasattr(given, "save") and hasattr(given, "size"):  # Pillow's, without importing it
+        buffer = io.BytesIO()
+        given.save(buffer, format="PNG")
+        return ImagePart(buffer.getvalue())
+    raise InvalidArgumentError(
+        f"an image is {given!r:.80}", hint="Pass its bytes, a path, a data: URL or a Pillow image."
+    )
+
+
+def _from_data_url(url: str) -> ImagePart:
+    head, _, body = url.partition(",")
+    kind, *options = head.removeprefix("data:").split(";")
+    try:
+        data = base64.b64decode(body, validate=True) if "base64" in options else unquote_to_bytes(body)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"an image's data: URL is broken: {error}", hint="Encode it again."
+        ) from None
+    return ImagePart(data, kind or "image/png")
+
+
+def _several(images: Any) -> Sequence[Any]:
+    return images if isinstance(images, list | tuple) else (images,)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import portal
+from modelyard.create import create_llm
 from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError
-from modelyard.llm import LLM, create_llm
+from modelyard.llm import LLM
 from modelyard.messages import as_message
 from modelyard.types import Chunk, Message, Result, Token
 

@@ -171,6 +171,7 @@ class Fingerprint:
     engine: str
     engine_version: str
     precision: str
+    adapter: str = ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import subprocess
@@ -13,11 +12,12 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.hub import Hub, Server, reply
 
 from modelyard.catalog.spec import ModelSpec, PackagePart, PackageSource
 
@@ -77,56 +77,7 @@ def watch() -> Watch:
     return Watch()
 
 
-class _Server:
-    """An HTTP server in a thread; subclasses answer."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.requests.append(
-                    (self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
-                )
-                try:
-                    outer.answer(self)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True
-
-            do_HEAD = do_GET  # noqa: N815  http.server looks for this name
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        raise AssertionError("a subclass answers")
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
-def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
-    """A whole answer."""
-    handler.send_response(status)
-    for name, value in {"Content-Length": str(len(body)), **headers}.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    if handler.command != "HEAD":
-        handler.wfile.write(body)
-
-
-class PackageIndex(_Server):
+class PackageIndex(Server):
     """A simple index (PEP 503) whose wheels can be cut off, stall, or come with an error first."""
 
     def __init__(self) -> None:
@@ -267,74 +218,25 @@ print("path", pull(ModelSpec.model_validate_json(sys.argv[1]), progress=Printed(
         process.communicate()
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(_Server):
-    """The few routes of the Hub that its client uses for downloads."""
+class TinyHub(Hub):
+    """A Hub with one repository, whose parts are at hand."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.files: dict[str, bytes] = {}
-        self.repo = "org/tiny"
-        self.commits = {"main": COMMIT, COMMIT: COMMIT}
-        self.fail: tuple[int, dict[str, str]] | None = None
-        self.served: dict[str, bytes] = {}  # in place of the true bytes
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        path = handler.path.split("?")[0]
-        if self.fail:
-            return reply(handler, self.fail[0], b"", **self.fail[1])
-        if match := re.fullmatch(rf"/api/models/{self.repo}(?:/revision/([^/]+))?", path):
-            return self._info(handler, match[1] or "main")
-        if match := re.fullmatch(rf"/api/models/{self.repo}/tree/([^/]+)", path):
-            return self._json(handler, [self._entry(name) for name in self.files])
-        if match := re.fullmatch(rf"/{self.repo}/resolve/([^/]+)/(.+)", path):
-            return self._file(handler, match[2])
-        return reply(handler, 404, b"", X_Error_Code="RepoNotFound")
-
-    def _info(self, handler: BaseHTTPRequestHandler, revision: str) -> None:
-        if revision not in self.commits:
-            return reply(handler, 404, b"", X_Error_Code="RevisionNotFound")
-        siblings = [
-            {
-                "rfilename": name,
-                "size": len(data),
-                "lfs": {"sha256": _sha(data), "size": len(data), "pointerSize": 1},
-            }
-            for name, data in self.files.items()
-        ]
-        return self._json(handler, {"id": self.repo, "sha": self.commits[revision], "siblings": siblings})
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        data = self.files[name]
-        lfs = {"oid": _sha(data), "size": len(data), "pointerSize": 1}
-        return {"type": "file", "path": name, "size": len(data), "oid": _sha(data)[:40], "lfs": lfs}
-
-    def _file(self, handler: BaseHTTPRequestHandler, name: str) -> None:
-        if name not in self.files:
-            return reply(handler, 404, b"", X_Error_Code="EntryNotFound")
-        body = self.served.get(name, self.files[name])
-        return reply(handler, 200, body, ETag=f'"{_sha(self.files[name])}"', X_Repo_Commit=COMMIT)
-
-    def _json(self, handler: BaseHTTPRequestHandler, value: Any) -> None:
-        reply(handler, 200, json.dumps(value).encode(), Content_Type="application/json")
-
-
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+        names = {
+            "config.json": b"{}",
+            "model.safetensors": b"weights",
+            "tokenizer.json": b"[]",
+            "README.md": b"#",
+        }
+        tiny = self.add("org/tiny", names)
+        self.files, self.commits, self.served = tiny.files, tiny.commits, tiny.served
 
 
 @pytest.fixture
-def hub(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyHub]:
     """A Hub that the client is told about."""
-    server = Hub()
-    server.files = {
-        "config.json": b"{}",
-        "model.safetensors": b"weights",
-        "tokenizer.json": b"[]",
-        "README.md": b"#",
-    }
+    server = TinyHub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_HUB_CACHE", str(machine / "hub"))
     yield server

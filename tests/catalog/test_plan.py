@@ -7,7 +7,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from tests.catalog.published import published
 
+from modelyard.catalog.memory.device import Device, named_gpu
+from modelyard.catalog.memory.facts import ModelFacts, of_config
+from modelyard.catalog.memory.footprint import Workload
+from modelyard.catalog.memory.predict import predict_model
 from modelyard.catalog.model import Model
 from modelyard.catalog.plan import plan
 from modelyard.catalog.pull import pull
@@ -96,3 +101,120 @@ def test_a_path_has_a_revision_and_a_missing_one_is_named():
     Path("m.gguf").unlink()
     with pytest.raises(ModelNotFoundError, match=r"no file or folder m\.gguf"):
         pull(spec)
+
+
+CPU = Device("a test's", "cpu", 16 * 10**9, 16 * 10**9)
+
+
+def large(architecture: str = "qwen2") -> ModelSpec:
+    """A GGUF file of 1.3B parameters, by its header."""
+    spec = gguf(architecture)
+    start = Path("m.gguf").read_bytes()
+    name = b"blk.0.ffn_up.weight"
+    entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQQIQ", 2, 1 << 10, 1_300_000, 12, 0)
+    Path("m.gguf").write_bytes(start[:8] + struct.pack("<Q", 1) + start[16:] + entry)
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("work", "engine", "why"),
+    [
+        ("stream", "llamacpp", "one stream of a model of 1.3B"),
+        ("batch", "openvino", "a batch goes to OpenVINO"),
+        (None, "openvino", "no torch"),
+    ],
+)
+def test_the_work_decides_for_a_larger_gguf(work, engine, why):
+    found = plan(large(), ALL, work=work)
+    assert found.engine == engine and why in found.reasons[-1]
+
+
+def test_a_small_gguf_stays_with_openvino_whatever_the_work():
+    assert plan(gguf("qwen2"), ALL, work="stream").engine == "openvino"
+
+
+def test_a_stream_falls_back_to_what_is_installed():
+    found = plan(large(), {**ALL, "llamacpp": "pip install xllamacpp"}, work="stream")
+    assert found.engine == "openvino" and "llamacpp cannot run here: pip install xllamacpp" in found.reasons
+
+
+def test_the_hardware_decides():
+    gpu = named_gpu("l4")
+    assert plan(gguf("llama"), ALL, device=gpu).engine == "llamacpp"
+    hub = ModelSpec(alias="m", sources=(HubSource(repo="o/n"),))
+    assert plan(hub, ALL, device=gpu, work="batch").engine == "vllm"
+    assert plan(hub, ALL, device=gpu, work="stream").engine == "transformers"
+    assert plan(hub, ALL, device=CPU, work="batch").engine == "transformers"
+
+
+def test_quantisation_is_transformers_for_hub_files_and_nothing_for_gguf():
+    packed = {"quantization": "4bit"}
+    hub = ModelSpec(alias="m", sources=(HubSource(repo="o/n"),), **packed)
+    assert plan(hub, ALL).engine == "transformers" and "bitsandbytes" in plan(hub, ALL).reasons[-1]
+    found = plan(gguf("llama").model_copy(update=packed), ALL)
+    assert found.engine == "openvino" and "quantised already" in found.reasons[0]
+
+
+def test_vectors_from_a_gguf_are_made_by_llamacpp():
+    assert plan(gguf("qwen3").model_copy(update={"task": "embedding"}), ALL).engine == "llamacpp"
+
+
+def folder(name: str, **changes: object) -> ModelSpec:
+    """A folder that holds a published configuration, and nothing else."""
+    Path(name).mkdir()
+    (Path(name) / "config.json").write_text(json.dumps({**published(name), **changes}))
+    return ModelSpec(alias="m", sources=(PathSource(path=name),))
+
+
+def test_a_folder_with_a_config_alone_is_planned():
+    found = plan(folder("llama-2-70b"), ALL, load=Workload(1, 4096), device=named_gpu("h100"))
+    assert (found.parameters, found.weights) == (68_976_648_192, 137_953_296_384)
+    assert found.memory is not None and found.memory.verdict == "fits at 4-bit"
+    assert found.memory.how.quantization == "4bit" and found.memory.longest == 4096
+
+
+def test_memory_is_not_worked_out_where_nobody_asks():
+    assert plan(folder("llama-2-70b"), ALL).memory is None
+
+
+def test_facts_of_the_hub_stand_in_for_files():
+    facts = of_config(published("gemma-3-4b"))
+    spec = ModelSpec(alias="m", sources=(HubSource(repo="o/n"),))
+    found = plan(spec, ALL, facts=facts, load=Workload(), device=CPU, dtype="bfloat16")
+    assert found.memory is not None and found.memory.verdict == "fits" and not found.local
+    assert plan(spec, ALL, load=Workload(), device=CPU).memory.verdict == "not known"
+
+
+def test_the_number_type_is_asked_for_told_or_the_machines():
+    spec = folder("gemma-3-4b")
+    how = {"load": Workload(), "device": CPU}
+    assert plan(spec, ALL, dtype="float32", **how).memory.how.dtype == "float32"
+    told = spec.model_copy(update={"options": {"torch_dtype": "torch.float16"}})
+    assert plan(told, ALL, **how).memory.how.dtype == "float16"
+    auto = spec.model_copy(update={"options": {"dtype": "auto", "load_in_8bit": True}})
+    assert plan(auto, ALL, **how).memory.how.dtype == "bfloat16"
+    assert plan(auto, ALL, **how).memory.how.quantization == "8bit"
+
+
+def test_the_pool_is_told_what_a_model_will_take():
+    spec = folder("t5-large")
+    found = predict_model(pull(spec), "transformers", {"dtype": "float32"}, work=Workload(2, 100))
+    assert found is not None
+    assert found[0].weights == 737_668_096 * 4 and found[1].dtype == "float32"
+    assert predict_model(Model.builtin(ModelSpec(alias="m", engine="fake")), "fake") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"model_type": "new"}', '{"model_type": ["x"], "hidden_size": {}}']
+)
+def test_a_strange_config_never_stops_a_plan(text):
+    spec = folder("t5-large")
+    (Path("t5-large") / "config.json").write_text(text)
+    found = plan(spec, ALL, load=Workload(), device=CPU)
+    assert found.engine == "transformers" and found.memory.verdict == "not known" and found.memory.why
+
+
+def test_a_model_elsewhere_takes_nothing_here():
+    found = plan(ModelSpec(alias="m", url="http://localhost/v1"), ALL, load=Workload(), device=CPU)
+    assert found.memory is None and found.facts is None
+    assert ModelFacts().loaded_bytes("float32", None) is None

@@ -3,45 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import models
+from tests.contract.matrix import Matrix
 
 from modelyard.catalog.load import load_catalog
+from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Engine
 from modelyard.pool import load_engine
+from modelyard.types import Adapter
 
-# For each row: the model, the engine's options, and how far (in nats) numbers may move with the batch.
-ENGINES: dict[str, tuple[str, dict[str, Any], float]] = {
-    "fake": ("fake", {}, 1e-9),
-    "openvino": ("smollm2-135m", {}, 1.0),
-    "openvino-exact": ("smollm2-135m", {"precision": "exact"}, 0.02),
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the matrix.
+
+    Attributes:
+        engine: its name.
+        model: an alias of the starter catalogue, or `safetensors` for the small model in the Hub's form.
+        options: of the engine.
+        noise: nats by which a logprob may move when the batch around it changes.
+        score_noise: nats by which a token's score may move with what is scored beside it.
+        vision: whether the engine sees, with a model that does.
+        adapters: whether it lays adapters over the model.
+    """
+
+    engine: str
+    model: str = "smollm2-135m"
+    options: dict[str, Any] = field(default_factory=dict)
+    noise: float = 0.02
+    score_noise: float = 0.01  # nats a token
+    vision: bool = False
+    adapters: bool = False
+
+
+ENGINES: dict[str, Row] = {
+    "fake": Row("fake", "fake", noise=1e-9),
+    "openvino": Row("openvino", noise=1.0),
+    "openvino-exact": Row("openvino", options={"precision": "exact"}),
+    "worker-fake": Row("fake", "fake", options={"worker": True}, noise=1e-9),
+    "worker-openvino": Row("openvino", options={"worker": True}, noise=1.0),
+    "llamacpp": Row("llamacpp"),
+    "transformers": Row(
+        "transformers", "safetensors", noise=0.5, score_noise=0.05, vision=True, adapters=True
+    ),
+    "transformers-float32": Row(
+        "transformers", "safetensors", options={"dtype": "float32"}, vision=True, adapters=True
+    ),
 }
 
 
-@pytest.fixture(scope="session", params=[pytest.param(name, id=name) for name in ENGINES])
-def row(request: pytest.FixtureRequest) -> str:
-    """The name of the row."""
-    return str(request.param)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--matrix", action="store_true", help="print what each engine promises")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--matrix", default=False):
+        config.pluginmanager.register(Matrix(list(ENGINES)), "matrix")
+
+
+@pytest.fixture(scope="session", params=list(ENGINES))
+def row(request: pytest.FixtureRequest) -> Row:
+    """The row."""
+    return ENGINES[request.param]
 
 
 @pytest.fixture(scope="session")
-def engine(row: str) -> Iterator[Engine]:
+def engine(row: Row, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """One loaded engine, shared by the tests: what one of them leaves behind, the next one meets."""
-    alias, options, _ = ENGINES[row]
-    loaded = load_engine(load_catalog().get(alias), options)
-    assert row.startswith(loaded.name)
+    if row.model == "safetensors":
+        folder: Path = request.getfixturevalue("smollm2")
+        spec = ModelSpec.model_validate(
+            {"alias": "small", "sources": [{"kind": "path", "path": str(folder)}], "engine": row.engine}
+        )
+    else:
+        spec = load_catalog().get(row.model).model_copy(update={"engine": row.engine})
+    loaded = load_engine(spec, row.options)
+    assert loaded.name == row.engine
     yield loaded
     loaded.close()
 
 
 @pytest.fixture(scope="session")
-def noise(row: str) -> float:
+def noise(row: Row) -> float:
     """Nats by which a logprob may move when the batch around it changes."""
-    return ENGINES[row][2]
+    return row.noise
+
+
+@pytest.fixture(scope="session")
+def score_noise(row: Row) -> float:
+    """Nats by which a token's score may move with what is scored beside it."""
+    return row.score_noise
+
+
+@pytest.fixture(scope="session")
+def adapter(row: Row, request: pytest.FixtureRequest) -> Adapter | None:
+    """An adapter of the small model, None where the engine takes none."""
+    if not row.adapters:
+        return None
+    folder: Path = request.getfixturevalue("smollm2")
+    return Adapter("random", str(models.random_lora(folder, 1)))
 
 
 @pytest.fixture
-def fresh(engine: Engine) -> Callable[[], Engine]:
+def vision(row: Row) -> Callable[[], Engine]:
+    """Loads a tiny model that sees, with random weights."""
+
+    def load() -> Engine:
+        source = {"kind": "path", "path": str(models.tiny("qwen2.5-vl"))}
+        spec = ModelSpec.model_validate(
+            {"alias": "sees", "sources": [source], "engine": row.engine, "task": "vision"}
+        )
+        return load_engine(spec, row.options)
+
+    return load
+
+
+@pytest.fixture
+def fresh(engine: Engine, row: Row) -> Callable[[], Engine]:
     """Loads another engine of the same kind, for a test to break."""
-    return lambda: load_engine(engine.model.spec, engine.options)
+    return lambda: load_engine(engine.model.spec, row.options)

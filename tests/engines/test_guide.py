@@ -232,6 +232,19 @@ def test_a_grammar_that_is_refused_is_a_schema_error(guides: Guides) -> None:
         guides.open(grammar)
 
 
+def test_every_way_to_write_what_has_to_come_is_allowed(guides: Guides, tokenizer: Any) -> None:
+    guide = guides.open(compile_constraint(Constraint(choices=("yes",))))
+    assert allowed(guide) == set(tokenizer.convert_tokens_to_ids(["y", "ye", "yes"]))
+
+
+def test_a_special_token_is_never_text(guides: Guides, tokenizer: Any) -> None:
+    guide = guides.open(compile_constraint(Constraint(regex="[^a]+")))
+    ways = allowed(guide)
+    assert not ways & set(tokenizer.all_special_ids)
+    assert max(ways) < len(tokenizer) < VOCABULARY
+    assert len(ways) > 20_000
+
+
 def test_every_end_is_allowed_exactly_where_the_answer_is_whole(guides: Guides, tokenizer: Any) -> None:
     yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
     for end in EOS:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import demo, doctor, extract, models, talk
+from modelyard.cli import demo, doctor, extract, models, plan, talk
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(models.app, name="models")
 app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(extract.extract)
+app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelyard.cli.plan import plan
 from modelyard.cli.settings import SETTINGS
-from modelyard.cli.show import Bars, print_json, print_table, size
+from modelyard.cli.show import Bars, print_json, print_table
 
 if TYPE_CHECKING:
-    from modelyard.catalog.plan import Plan
     from modelyard.catalog.spec import ModelSpec
 
 app = typer.Typer(
@@ -115,42 +115,7 @@ def lock(
     print(f"written: {written.file}")
 
 
-@app.command()
-def plan(names: Names, as_json: AsJson = False) -> None:
-    """Say which engine would run a model here, and why, before anything is downloaded."""
-    from modelyard.catalog.lock import read_lock
-    from modelyard.catalog.plan import plan as plan_model
-    from modelyard.engines.registry import availability
-
-    catalog = SETTINGS.load_catalog()
-    pins, missing = read_lock(catalog), availability()
-    plans = [(spec := catalog.resolve(name), plan_model(spec, missing, lock=pins)) for name in names]
-    if as_json:
-        print_json({"plans": [_planned(spec, found) for spec, found in plans]})
-        return
-    for spec, found in plans:
-        _print_plan(spec, found)
-
-
-def _print_plan(spec: ModelSpec, found: Plan) -> None:
-    print(f"{spec.alias}: engine {found.engine}")
-    for reason in found.reasons:
-        print(f"  - {reason}")
-    if found.missing:
-        print(f"  - it cannot run here yet: {found.missing}")
-    print(f"  files    {found.path or 'not here: ' + (found.source or 'unknown')}")
-    print(
-        f"  size     {size(found.size)}    weights {size(found.weights)}    context {found.context_length or '–'}"
-    )
-
-
-def _planned(spec: ModelSpec, found: Plan) -> dict[str, Any]:
-    return {
-        "alias": spec.alias, "engine": found.engine, "reasons": list(found.reasons), "missing": found.missing,
-        "format": found.format, "path": str(found.path) if found.path else None, "source": found.source,
-        "size": found.size, "weights": found.weights, "context_length": found.context_length,
-        "architecture": found.architecture, "local": found.local,
-    }  # fmt: skip
+app.command("plan")(plan)
 
 
 def _described(spec: ModelSpec) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Settings:
     def llm(self, name: str, **how: Any) -> LLM:
         """A model by name, its downloads shown on this terminal."""
         from modelyard.cli.show import Bars
-        from modelyard.llm import create_llm
+        from modelyard.create import create_llm
         from modelyard.pool import default_pool
 
         pool = default_pool()

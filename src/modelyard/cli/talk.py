@@ -17,6 +17,9 @@ Model = Annotated[str, typer.Argument(help="An alias of the catalogue, a Hub id,
 System = Annotated[str | None, typer.Option("--system", help="System prompt.")]
 Temperature = Annotated[float | None, typer.Option(help="0 is greedy.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of the answer.")]
+Adapter = Annotated[
+    str | None, typer.Option(help="A LoRA adapter on the model: an alias, a Hub id or a path.")
+]
 Params = Annotated[
     list[str] | None, typer.Option("--param", "-p", help="Any sampling parameter, as name=value.")
 ]
@@ -37,6 +40,8 @@ def generate(
     choice: Annotated[list[str] | None, typer.Option(help="One of the answers to choose from.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Leave the chat template out.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds for the answer.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="An image that goes with the prompt.")] = None,
+    adapter: Adapter = None,
     param: Params = None,
     engine: Engine = None,
     option: Options = None,
@@ -46,6 +51,7 @@ def generate(
     given = {
         "system_prompt": system, "temperature": temperature, "max_tokens": max_tokens, "seed": seed, "stop": stop,
         "schema": _schema(schema), "regex": regex, "choices": choice, "timeout": timeout,
+        "images": image, "adapter": adapter,
     }  # fmt: skip
     how = {name: value for name, value in given.items() if value is not None} | _params(param)
     llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
@@ -70,6 +76,7 @@ def chat(
     max_tokens: MaxTokens = None,
     load: Annotated[Path | None, typer.Option(help="Go on with a saved conversation.")] = None,
     save: Annotated[Path | None, typer.Option(help="Save the conversation after every answer.")] = None,
+    adapter: Adapter = None,
     param: Params = None,
     engine: Engine = None,
     option: Options = None,
@@ -81,7 +88,7 @@ def chat(
     llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
     session = Session.load(load, llm) if load else Session(llm)
     session.system_prompt = system or session.system_prompt
-    given = {"temperature": temperature, "max_tokens": max_tokens}
+    given = {"temperature": temperature, "max_tokens": max_tokens, "adapter": adapter}
     how = {name: value for name, value in given.items() if value is not None} | _params(param)
     with Waiting(f"loading {model}"):
         llm.load()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
 from modelyard.errors import UnsupportedError
-from modelyard.types import Chunk, Fingerprint, Message, Request, Score
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,10 +40,14 @@ class Capabilities:
 
 @dataclass(slots=True, frozen=True)
 class Memory:
-    """Bytes held by a loaded model: `weights` and `kv_cache`, as the engine reports them."""
+    """Bytes held by a loaded model: `weights` and `kv_cache`, as the engine reports them.
+
+    `resident` is what the engine's process holds in memory, where it has a process of its own, else 0.
+    """
 
     weights: int
     kv_cache: int
+    resident: int = 0
 
 
 class Engine(ABC):
@@ -61,6 +65,9 @@ class Engine(ABC):
 
     QUANTIZATIONS: ClassVar[frozenset[str]] = frozenset()
     """The values of `quantization` that the engine can load with."""
+
+    heals: ClassVar[bool] = False
+    """Whether the next request after an `EngineCrashedError` is answered by this same object."""
 
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         wanted = model.spec.quantization
@@ -106,8 +113,26 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
-        """Logprobs of each continuation after the prompt, which is read once for all of them."""
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+    ) -> tuple[Score, ...]:
+        """Logprobs of each continuation after the prompt, which is read once for all of them.
+
+        Raises:
+            UnsupportedError: the engine gives no scores of this model, or cannot use the adapter.
+        """
+
+    def refuse_adapter(self, adapter: Adapter | None) -> None:
+        """For an engine that takes none.
+
+        Raises:
+            UnsupportedError: an adapter is asked for.
+        """
+        if adapter is not None:
+            raise UnsupportedError(
+                f"engine {self.name} cannot use the adapter '{adapter.name}'",
+                hint="Use engine: transformers.",
+            )
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector of length 1 for each text.
@@ -133,6 +158,11 @@ class Engine(ABC):
     @abstractmethod
     def memory(self) -> Memory:
         """Bytes held now."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process that the model is in, where that is not this one."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

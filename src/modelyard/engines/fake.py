@@ -24,9 +24,9 @@ from modelyard.engines.grammar import check_answer, compile_constraint
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.sentence import shortest_sentence
 from modelyard.engines.steploop import Delta, Job, StepLoop
-from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError, nearest
+from modelyard.errors import InvalidArgumentError, PromptTooLongError, nearest
 from modelyard.params import NAMES
-from modelyard.types import Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
 
 _TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
 _WORDS = (
@@ -105,7 +105,10 @@ class FakeEngine(Engine):
             async for chunk in chunks:
                 yield chunk
 
-    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+    ) -> tuple[Score, ...]:
+        self.refuse_adapter(adapter)
         texts = check_continuations(continuations)
         ids = self._ids(_text(prompt))
         if not ids:
@@ -133,10 +136,7 @@ class FakeEngine(Engine):
         return [self._pieces.id_of(piece) for piece in _PIECE.findall(text)]
 
     def _job(self, request: Request) -> Job:
-        if request.adapter is not None:
-            raise UnsupportedError(
-                f"engine fake cannot use the adapter '{request.adapter.name}'", hint="Leave it out."
-            )
+        self.refuse_adapter(request.adapter)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids = self._ids(_text(prompt))
         budget, warnings = answer_room(request.params, len(ids), self._context)

@@ -9,6 +9,8 @@ from modelyard.errors import EngineNotInstalledError, UnsupportedError
 
 _CLASSES = {
     "openvino": "modelyard.engines.openvino:OpenVINOEngine",
+    "llamacpp": "modelyard.engines.llamacpp:LlamaCppEngine",
+    "transformers": "modelyard.engines.transformers:TransformersEngine",
     "fake": "modelyard.engines.fake:FakeEngine",
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from modelyard import portal
+from modelyard.create import create_llm
 from modelyard.errors import DocumentError, InvalidArgumentError, ModelyardError
 from modelyard.extraction.context import ground_by_label, is_bare
 from modelyard.extraction.documents import Document, read_document
@@ -20,7 +21,7 @@ from modelyard.extraction.passages import Passages, select_passages
 from modelyard.extraction.prompt import build_messages
 from modelyard.extraction.schema import ExtractionSchema, Field, answer_schema, coerce, read_schema
 from modelyard.extraction.task import Task, load_task, task_of
-from modelyard.llm import LLM, create_llm
+from modelyard.llm import LLM
 from modelyard.types import Fingerprint, Result
 
 Status = Literal["found", "ungrounded", "not_found", "unreadable", "failed"]

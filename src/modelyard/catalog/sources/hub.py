@@ -98,6 +98,42 @@ def describe(spec: ModelSpec, source: HubSource) -> tuple[str, dict[str, str]]:
     return commit, {name: files[name].lfs.sha256 for name in sorted(names) if files[name].lfs}
 
 
+def look(
+    spec: ModelSpec, source: HubSource, lock: Lock | None = None, token: str | None = None
+) -> tuple[str, dict[str, int]]:
+    """The commit that a pull would take, and the sizes of the files that it would download."""
+    _prepare(offline=False)
+    if _hub_is_offline():
+        raise OfflineError(f"HF_HUB_OFFLINE is set, and what {source} holds is on the Hub")
+    pin = lock.pin(spec, source) if lock else None
+    with _named_errors(source, token):
+        commit = pin.commit if pin and pin.commit else _resolve(source, token)
+        sizes = _sizes(source, commit, token)
+    return commit, {name: sizes[name] for name in choose_files(spec, source, sizes)}
+
+
+def read_start(source: HubSource, commit: str, name: str, count: int, token: str | None = None) -> bytes:
+    """The first bytes of one file, without the rest of it and without keeping them."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    url = hf_hub_url(source.repo, name, revision=commit, endpoint=_endpoint())
+    headers = build_hf_headers(token=_token(token), library_name="modelyard")
+    found = bytearray()
+    with (
+        _named_errors(source, token),
+        get_session().stream("GET", url, headers={**headers, "Range": f"bytes=0-{count - 1}"}) as answer,
+    ):
+        hf_raise_for_status(answer)
+        for (
+            piece
+        ) in answer.iter_bytes():  # a server that knows no ranges sends all: it is not read to its end
+            found += piece
+            if len(found) >= count:
+                break
+    return bytes(found[:count])
+
+
 def _prepare(offline: bool) -> None:
     # The Hub's client reads these once, when it is imported.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

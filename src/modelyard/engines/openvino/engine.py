@@ -34,10 +34,9 @@ from modelyard.errors import (
     EngineCrashedError,
     InvalidArgumentError,
     PromptTooLongError,
-    UnsupportedError,
 )
 from modelyard.params import NAMES, SamplingParams
-from modelyard.types import Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
 
 _INLINE_CHARACTERS = 20_000  # tokenising more than this (about 5 ms) leaves the event loop
 
@@ -122,7 +121,10 @@ class OpenVINOEngine(Engine):
             async for chunk in chunks:
                 yield chunk
 
-    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+    ) -> tuple[Score, ...]:
+        self.refuse_adapter(adapter)
         texts = check_continuations(continuations)
         return await asyncio.to_thread(self._score, prompt, texts)
 
@@ -158,11 +160,7 @@ class OpenVINOEngine(Engine):
         return encoded.astype(np.int64, copy=True)
 
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
-        if request.adapter is not None:
-            raise UnsupportedError(
-                f"engine openvino cannot use the adapter '{request.adapter.name}'",
-                hint="Use engine: transformers.",
-            )
+        self.refuse_adapter(request.adapter)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids, _, _, warnings = self._encode(prompt)
         count = len(ids)

@@ -222,24 +222,28 @@ class TorchBackend:
     def _choose(self, scores: torch.Tensor, rows: list[Row]) -> list[Delta]:
         gone = [row for row in rows if id(row.job) not in self._rows]
         ids, logprobs = choose(scores, [row.choice for row in rows], self._eos)
-        deltas = []
-        for row, token, logprob in zip(rows, ids, logprobs, strict=True):
-            if row not in gone:
-                deltas.append(Delta(row.job, [token], [logprob], self._took(row, token)))
-        for row in (*gone, *(delta.job.config for delta in deltas if delta.finish)):
+        deltas = [
+            self._took(row, token, logprob)
+            for row, token, logprob in zip(rows, ids, logprobs, strict=True)
+            if row not in gone
+        ]
+        for row in (*gone, *(delta.job.config for delta in deltas if delta.finish or delta.error)):
             self._leave(row)
         return deltas
 
-    def _took(self, row: Row, token: int) -> FinishReason | None:
+    def _took(self, row: Row, token: int, logprob: float | None) -> Delta:
         choice = row.choice
+        guide = choice.guide
+        if guide is not None and guide.error is not None:
+            return Delta(row.job, (), (), error=guide.error)
         choice.made.append(token)
+        finish: FinishReason | None = "length" if row.made >= row.budget else None
         if token in self._machine.eos:
-            return "stop"
-        if choice.guide is not None:
-            choice.guide.accept(token)
-            if choice.guide.finished:
-                return "stop"
-        return "length" if row.made >= row.budget else None
+            finish = "stop"
+        elif guide is not None:
+            guide.accept(token)
+            finish = "stop" if guide.finished else finish
+        return Delta(row.job, [token], [logprob], finish)
 
     def _leave(self, row: Row) -> None:
         self._rows.pop(id(row.job), None)

@@ -21,7 +21,7 @@ from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.transformers.settings import OPTIONS, Settings
 from modelyard.errors import EngineCrashedError, UnsupportedError
 from modelyard.params import NAMES
-from modelyard.types import Chunk, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, Warning
 
 if TYPE_CHECKING:
     from modelyard.engines.transformers.instance import Instance
@@ -104,9 +104,11 @@ class TransformersEngine(Engine):
             async for chunk in chunks:
                 yield chunk
 
-    async def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+    ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
-        return await asyncio.to_thread(self._score, prompt, texts)
+        return await asyncio.to_thread(self._score, prompt, texts, adapter)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         if self._facts.kind != "embedding":
@@ -164,8 +166,10 @@ class TransformersEngine(Engine):
 
     # -- scoring ---------------------------------------------------------------------------------------
 
-    def _score(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> tuple[Score, ...]:
+    def _score(
+        self, prompt: str | Sequence[Message], continuations: tuple[str, ...], adapter: Adapter | None
+    ) -> tuple[Score, ...]:
         instance = self._open()
         if self._facts.kind == "embedding":
             raise UnsupportedError(f"'{self.model.spec.alias}' gives embeddings, no scores", hint="")
-        return instance.score(prompt, continuations)
+        return instance.score(prompt, continuations, adapter)

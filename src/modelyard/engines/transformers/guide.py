@@ -7,7 +7,6 @@ answer.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import torch
 
 from modelyard.engines.grammar import Grammar
 from modelyard.engines.grammar.lark import behind_a_space
+from modelyard.engines.transformers.pieces import Pieces
 from modelyard.errors import EngineError, SchemaError, UnsupportedError
 
 REMEMBERED = 64
@@ -77,6 +77,7 @@ class Guides:
         from llguidance import LLMatcher
 
         text = behind_a_space(text) if self._strips_space else text
+        text += '%llguidance {"no_forcing": true}\n'  # else it allows one way alone to write what has to come
         matcher = LLMatcher(self._tokenizer, text, log_level=0, limits=self._limits)
         if matcher.is_error():
             raise SchemaError(f"the constraint cannot be enforced: {_said(matcher)}", hint=_HINT)
@@ -164,56 +165,37 @@ def _table(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _read(tokenizer: Any, size: int, eos_ids: list[int]) -> Any:
-    """llguidance's own view of a tokenizer."""
-    import llguidance.hf
-    from transformers import PreTrainedTokenizerFast
+    """llguidance's own view of a tokenizer: the bytes of its tokens, as the answer's text is made of them."""
+    from llguidance import LLTokenizer, TokenizerWrapper
 
     if not eos_ids:
         raise UnsupportedError(
             "the model names no token that ends an answer, so that none can be held to a grammar",
             hint="Name its eos_token_id in generation_config.json.",
         )
-    try:
-        if isinstance(tokenizer, PreTrainedTokenizerFast):
-            return llguidance.hf.from_tokenizer(tokenizer, n_vocab=size, eos_token=eos_ids)
-        return llguidance.LLTokenizer(
-            llguidance.TokenizerWrapper(_Pieces(tokenizer)), n_vocab=size, eos_token=eos_ids
-        )
-    except (ValueError, TypeError, RuntimeError) as error:
+    if not any(hasattr(tokenizer, name) for name in ("backend_tokenizer", "sp_model", "spm_target")):
         raise UnsupportedError(
-            f"a {type(tokenizer).__name__} cannot be held to a grammar: {error}",
+            f"a {type(tokenizer).__name__} cannot be held to a grammar: nothing says what bytes its tokens are",
             hint="Ask without a schema, regex or choices, or take a model with a tokenizer.json.",
-        ) from error
+        )
+    return LLTokenizer(TokenizerWrapper(_Vocabulary(tokenizer, size, eos_ids)), eos_token=eos_ids)
 
 
-class _Pieces:
-    """A slow sentencepiece tokenizer, as llguidance asks for one.
+class _Vocabulary:
+    """A tokenizer as llguidance asks for one."""
 
-    Raises:
-        ValueError: it is of another kind.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        if not (hasattr(tokenizer, "sp_model") or hasattr(tokenizer, "spm_target")):
-            raise ValueError("nothing says which bytes its tokens stand for")
+    def __init__(self, tokenizer: Any, size: int, eos_ids: list[int]) -> None:
+        pieces, count = Pieces(tokenizer), len(tokenizer)
         self._tokenizer = tokenizer
-        self.eos_token_id, self.bos_token_id = tokenizer.eos_token_id, tokenizer.bos_token_id
-        self.special_token_ids = sorted(tokenizer.all_special_ids)
-        names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        special = set(self.special_token_ids)
-        self.tokens = [_bytes(name, special=at in special) for at, name in enumerate(names)]
+        self.eos_token_id, self.bos_token_id = eos_ids[0], tokenizer.bos_token_id
+        self.tokens = [pieces(at) if at < count else b"" for at in range(size)]
+        self.special_token_ids = [at for at, piece in enumerate(self.tokens) if not piece]
+        for at in self.special_token_ids:
+            self.tokens[at] = f"<{at}>".encode()  # a name, which never appears in a text
 
     def __call__(self, text: str) -> list[int]:
-        found: list[int] = self._tokenizer(text_target=text, add_special_tokens=False).input_ids
+        found: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return found
-
-
-def _bytes(piece: str, *, special: bool) -> bytes:
-    if special:
-        return b"\xff" + piece.encode()  # llguidance's mark of a token that is no text
-    if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
-        return bytes([int(piece[3:5], 16)])
-    return piece.replace("▁", " ").encode()
 
 
 def _said(matcher: Any) -> str:

@@ -27,7 +27,7 @@ from modelyard.engines.transformers.scorer import Scorer
 from modelyard.engines.transformers.seq2seq import Seq2SeqMachine
 from modelyard.engines.transformers.settings import Settings
 from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError
-from modelyard.types import Constraint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Constraint, Message, Request, Score, Warning
 
 _UNSAID_CONTEXT = 4096  # tokens, for a model that counts no positions and whose tokenizer names no limit
 _SAID = 10**7  # a tokenizer's limit above this stands for "none"
@@ -86,7 +86,6 @@ class Instance:
             piece=settings.prompt_tokens,
             cache_room=int((settings.kv_cache_gb or 0) * 2**30) or cache_room(self.net.device),
         )
-        self._scorer = Scorer(self.net, start=self._start, plain=isinstance(self._machine, SharedMachine))
 
     def backend(self) -> TorchBackend:
         """What the step loop drives."""
@@ -99,7 +98,7 @@ class Instance:
 
     def close(self) -> None:
         """Gives back the weights."""
-        for name in ("net", "_machine", "_backend", "_scorer", "_embedder", "_guides", "prompts"):
+        for name in ("net", "_machine", "_backend", "_embedder", "_guides", "prompts"):
             if hasattr(self, name):
                 delattr(self, name)
         release()
@@ -129,22 +128,27 @@ class Instance:
         row = Row(job=None, ids=read.ids, choice=choice, budget=budget, inputs=read.inputs, adapter=adapter)  # type: ignore[arg-type]
         return row, relaxed
 
-    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> tuple[Score, ...]:
+    def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None
+    ) -> tuple[Score, ...]:
         """The continuations' logprobs."""
         read = self.prompts.read(prompt)
         if read.inputs:
             raise UnsupportedError("a prompt with images cannot be scored", hint="Leave the images out.")
         context = self.facts.context
+        plain = isinstance(self._machine, SharedMachine)
+        name = None if adapter is None else self.net.adapter(adapter)
+        scorer = Scorer(self.net, start=self._start, plain=plain, adapter=name)
         if self._start is None:
             pairs = cut(
                 read.text, continuations, lambda text: self.prompts.ids(text, special=read.special), context
             )
-            return self._scorer.score(pairs)
+            return scorer.score(pairs)
         tails = [self._target(one) for one in continuations]
         longest = max(len(read.ids), *map(len, tails))
         if longest > context:
             raise PromptTooLongError(f"a text has {longest} tokens, the context holds {context}")
-        return self._scorer.score([(tuple(read.ids), tail) for tail in tails])
+        return scorer.score([(tuple(read.ids), tail) for tail in tails])
 
     def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector a text."""
@@ -188,7 +192,9 @@ class Instance:
         grammar = compile_constraint(constraint)
         if self._guides is None:
             size = self.net.model.config.get_text_config(decoder=True).vocab_size
-            self._guides = Guides(self._tokenizer, size, sorted(self.facts.eos))
+            self._guides = Guides(
+                self._tokenizer, size, sorted(self.facts.eos), strips_space=self._start is not None
+            )
         relaxed = tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
         return self._guides.open(grammar), relaxed
 

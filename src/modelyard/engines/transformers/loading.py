@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from modelyard.errors import (
     EngineError,
     EngineNotInstalledError,
     InvalidArgumentError,
+    ModelyardError,
     ResourceExhaustedError,
     UnsupportedError,
 )
@@ -58,6 +60,7 @@ def load(model: Model, settings: Settings) -> Loaded:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     folder, file = _place(model.path)
+    _refuse_pickles(model)
     with _quiet(transformers), _named(model):
         common = _common(model, file)
         config = transformers.AutoConfig.from_pretrained(folder, **common)
@@ -85,6 +88,17 @@ def load(model: Model, settings: Settings) -> Loaded:
 
 def _place(path: Path) -> tuple[str, str | None]:
     return (str(path.parent), path.name) if path.is_file() else (str(path), None)
+
+
+def _refuse_pickles(model: Model) -> None:
+    if model.path.is_file() or model.spec.allow_pickle or any(model.path.glob("*.safetensors")):
+        return
+    pickles = [file.name for end in ("bin", "pt", "pth") for file in model.path.glob(f"*.{end}")]
+    if pickles:
+        raise UnsupportedError(
+            f"{model.path} has only pickled weights ({pickles[0]}); reading a pickle can run any code",
+            hint=f"Choose a safetensors version, or set 'allow_pickle: true' for '{model.spec.alias}'.",
+        )
 
 
 def _common(model: Model, file: str | None) -> dict[str, Any]:
@@ -176,15 +190,45 @@ def _dtype(settings: Settings, config: Any, device: torch.device, kind: str) -> 
 
 
 def _processor(transformers: Any, folder: str, settings: Settings, common: dict[str, Any]) -> Any:
-    limits = {
-        name: value for name in ("min_pixels", "max_pixels") if (value := getattr(settings, name)) is not None
-    }
-    processor = transformers.AutoProcessor.from_pretrained(folder, **common, **limits)
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(folder, **common)
+    except ImportError as error:
+        if "VideoProcessor" not in str(error):
+            raise
+        processor = _without_videos(transformers, folder, common)
     if not hasattr(processor, "image_processor"):
         raise UnsupportedError(
             f"{folder} has no image processor (preprocessor_config.json)", hint="Use task: generation."
         )
+    _limit_pixels(processor.image_processor, settings)
     return processor
+
+
+def _limit_pixels(looks: Any, settings: Settings) -> None:
+    least, most = settings.min_pixels, settings.max_pixels
+    if least is None and most is None:
+        return
+    if "max_pixels" not in getattr(looks.valid_kwargs, "__annotations__", {}):
+        raise UnsupportedError(
+            f"{type(looks).__name__} scales images to sizes of its own, without limits of pixels",
+            hint="Leave min_pixels and max_pixels out.",
+        )
+    least, most = least or looks.size.shortest_edge, most or looks.size.longest_edge
+    if least > most:
+        raise InvalidArgumentError(f"min_pixels ({least}) is above max_pixels ({most})", hint="Lower it.")
+    looks.size = type(looks.size)(shortest_edge=least, longest_edge=most)
+
+
+def _without_videos(transformers: Any, folder: str, how: dict[str, Any]) -> Any:
+    """The processor without its part for videos, which alone needs torchvision."""
+    known: dict[str, Any] = {}
+    for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
+        file = Path(folder, name)
+        known |= json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    whole = getattr(transformers, known["processor_class"])
+    parts = [name for name in whole.get_attributes() if name != "video_processor"]
+    images_alone: Any = type(whole.__name__, (whole,), {"get_attributes": classmethod(lambda _: parts)})
+    return images_alone.from_pretrained(folder, **how)
 
 
 def _precision(settings: Settings, model: Any) -> str:
@@ -196,17 +240,19 @@ def _precision(settings: Settings, model: Any) -> str:
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
     """Without the library's own bars and advice: progress is shown by who loads, errors are raised."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    # peft brings it in, and it says each time that a faster kernel could be fetched from the Hub.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    said = transformers.utils.logging
+    level, bars = said.get_verbosity(), said.is_progress_bar_enabled()
+    said.set_verbosity_error()
+    said.disable_progress_bar()
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        logging.set_verbosity(level)
+        said.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            said.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -215,15 +261,11 @@ def _named(model: Model) -> Iterator[None]:
     what = f"'{model.spec.alias}'"
     try:
         yield
+    except ModelyardError:
+        raise
     except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        ImportError,
-        TypeError,
-        json.JSONDecodeError,
-    ) as error:
+        Exception
+    ) as error:  # torch, tokenizers, safetensors and the model's own code have classes of their own
         reason = _reason(error)
         if is_out_of_memory(error):
             release()

@@ -24,13 +24,15 @@ class Scorer:
     Args:
         net: the model.
         start: the id that begins an encoder-decoder's answer; None for a decoder-only model.
+        adapter: the name of the adapter to score under.
         plain: whether the model's state is a plain KV cache, which can be spread over rows.
     """
 
-    def __init__(self, net: Net, *, start: int | None, plain: bool) -> None:
+    def __init__(self, net: Net, *, start: int | None, plain: bool, adapter: str | None = None) -> None:
         self._net = net
         self._start = start
         self._plain = plain
+        self._adapter = adapter
 
     def score(self, pairs: Sequence[Pair]) -> tuple[Score, ...]:
         """The scores, in order; pairs with the same prompt share its reading."""
@@ -65,7 +67,7 @@ class Scorer:
         cache, logits = DynamicCache(), torch.empty(0)
         for at in range(0, len(prompt), _PIECE):
             ids = torch.tensor([prompt[at : at + _PIECE]], device=self._net.device)
-            logits = self._net([None], input_ids=ids, past_key_values=cache, use_cache=True).logits
+            logits = self._net([self._adapter], input_ids=ids, past_key_values=cache, use_cache=True).logits
         return cache, _log_softmax(logits[0, -1:])
 
     def _behind(
@@ -79,7 +81,7 @@ class Scorer:
         before = torch.ones((len(tails), length), dtype=mask.dtype, device=mask.device)
         positions = torch.arange(length, length + ids.shape[1], device=mask.device).expand(len(tails), -1)
         output = self._net(
-            [None] * len(tails),
+            [self._adapter] * len(tails),
             keep=0,
             input_ids=ids,
             attention_mask=torch.cat([before, mask], dim=1),
@@ -95,14 +97,14 @@ class Scorer:
     def _whole(self, prompt: tuple[int, ...], tail: tuple[int, ...]) -> Score:
         """Without a cache that could be spread: prompt and continuation in one pass."""
         ids = torch.tensor([prompt + tail], device=self._net.device)
-        output = self._net([None], keep=len(tail) + 1, input_ids=ids, use_cache=False)
+        output = self._net([self._adapter], keep=len(tail) + 1, input_ids=ids, use_cache=False)
         return _score(tail, _log_softmax(output.logits[0, -len(tail) - 1 : -1]))
 
     # -- encoder-decoder -------------------------------------------------------------------------------
 
     def _encoded(self, prompt: tuple[int, ...], tails: Sequence[tuple[int, ...]]) -> list[Score]:
         mask, ids = padded([prompt], self._net.device)
-        encoded = self._net.encode([None], ids, mask)
+        encoded = self._net.encode([self._adapter], ids, mask)
         rows = self._rows(tails)
         scores: list[Score] = []
         for at in range(0, len(tails), rows):
@@ -111,7 +113,7 @@ class Scorer:
             spread = copy.copy(encoded)
             spread.last_hidden_state = encoded.last_hidden_state.expand(len(some), -1, -1)
             output = self._net(
-                [None] * len(some),
+                [self._adapter] * len(some),
                 encoder_outputs=spread,
                 attention_mask=mask.expand(len(some), -1),
                 decoder_input_ids=targets,

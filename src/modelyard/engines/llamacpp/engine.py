@@ -1,0 +1,241 @@
+"""llama.cpp in process, through xllamacpp: GGUF models of every architecture.
+
+Requests run on the slots of llama.cpp's own server, which batches them and keeps what each slot has read.
+Each slot has a KV cache of its own, so that an answer does not depend on who else is in the batch. One slot
+more is kept for scoring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import importlib.util
+import math
+import threading
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from modelyard.catalog.model import Model
+from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.chat import NO_TEMPLATE, render_chat
+from modelyard.engines.continuations import cut
+from modelyard.engines.detokenize import TextStream
+from modelyard.engines.limits import answer_room, check_continuations, check_prompt
+from modelyard.engines.llamacpp.backend import Plan, ServerBackend
+from modelyard.engines.llamacpp.files import ModelFile
+from modelyard.engines.llamacpp.sampling import sampling
+from modelyard.engines.llamacpp.scorer import Scorer
+from modelyard.engines.llamacpp.server import LlamaServer, cells
+from modelyard.engines.llamacpp.settings import OPTIONS, Settings, adapter_file
+from modelyard.engines.steploop import Job, StepLoop
+from modelyard.errors import InvalidArgumentError, UnsupportedError
+from modelyard.params import NAMES
+from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+
+
+class LlamaCppEngine(Engine):
+    """One interactive stream, or a few, on any GGUF."""
+
+    name = "llamacpp"
+    OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        super().__init__(model, options)
+        self._settings = settings = Settings.read(options)
+        self._file = ModelFile.read(model.path)
+        self._embedding = model.spec.task == "embedding"
+        self._context = settings.context(self._file.header.context_length, embedding=self._embedding)
+        if self._embedding and settings.pooling is None and not self._file.pooled:
+            raise InvalidArgumentError(
+                f"{self._file.path.name} does not say how its tokens are joined to one vector",
+                hint="Set the option pooling: mean, cls or last.",
+            )
+        slots = 1 if self._embedding else settings.slots + 1
+        self._cells = cells(self._context) * slots
+        self._server = LlamaServer(
+            self._file, settings, context=self._context, slots=slots, embedding=self._embedding
+        )
+        scorer = Scorer(self._server, settings.slots, self._file.vocabulary)
+        self._scorer = scorer
+        self._backend = ServerBackend(self._server, self._file, scorer, settings.slots)
+        self._loop = StepLoop(self._backend, name=f"llamacpp:{model.spec.alias}")
+
+    @classmethod
+    def missing(cls) -> str | None:
+        if importlib.util.find_spec("xllamacpp") is None:
+            return "xllamacpp is not installed: pip install 'modelyard[llamacpp]'"
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return importlib.metadata.version("xllamacpp")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        if self._embedding:
+            return Capabilities(
+                streaming=False,
+                chat=False,
+                schema=False,
+                regex=False,
+                choices=False,
+                logprobs=False,
+                score=False,
+                seed=False,
+                stop=False,
+                embeddings=True,
+                context_length=self._context,
+            )
+        return Capabilities(
+            chat=self._template is not None,
+            adapters=bool(self._settings.adapters),
+            context_length=self._context,
+            parameters=frozenset(NAMES),
+        )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        precision = f"{self._file.header.file_type or 'mixed'}, KV cache {self._settings.kv_cache_type}"
+        model = self.model
+        return Fingerprint(
+            model.spec.alias, model.source, model.revision, self.name, self.version(), precision
+        )
+
+    @property
+    def active(self) -> int:
+        return self._backend.active + self._scorer.active
+
+    @property
+    def memory(self) -> Memory:
+        if self._server.closed:
+            return Memory(0, 0)
+        return Memory(self._file.weights, self._file.kv_cache(self._cells, self._settings.kv_cache_type))
+
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        job = await asyncio.to_thread(self._job, request, asyncio.get_running_loop())
+        async with contextlib.aclosing(self._loop.stream(job)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+    ) -> tuple[Score, ...]:
+        texts = check_continuations(continuations)
+        left = threading.Event()
+        try:
+            return await asyncio.to_thread(self._score, prompt, texts, adapter, left)
+        finally:
+            left.set()
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        if not self._embedding:
+            return await super().embed(texts)
+        return await asyncio.to_thread(self._embed, texts)
+
+    async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
+        return len((await asyncio.to_thread(self._encode, prompt))[0])
+
+    def close(self) -> None:
+        self._loop.close()
+
+    # -- from a request to a job -----------------------------------------------------------------------
+
+    @property
+    def _template(self) -> str | None:
+        return self.model.spec.chat_template or self._file.header.chat_template
+
+    def _text(self, prompt: str | Sequence[Message]) -> tuple[str, bool, tuple[Warning, ...]]:
+        """The prompt's text, whether special tokens are added to it, and warnings."""
+        if isinstance(prompt, str):
+            return prompt, True, ()
+        text, templated = render_chat(self._template, prompt, bos=self._file.bos, eos=self._file.eos)
+        return text, not templated, () if templated else (NO_TEMPLATE,)
+
+    def _encode(self, prompt: str | Sequence[Message]) -> tuple[list[int], tuple[Warning, ...]]:
+        text, special, warnings = self._text(prompt)
+        return self._server.tokenize(text, special=special) if text else [], warnings
+
+    def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
+        self._check_generates()
+        params = request.params
+        lora = self._lora(request.adapter)
+        ids, warnings = self._encode(
+            request.prompt if request.prompt is not None else (request.messages or ())
+        )
+        budget, shortened = answer_room(params, len(ids), self._context)
+        body, counted = sampling(params, self._context)
+        body["lora"] = lora
+        least = params.answer_minimum(len(ids))
+        relaxed: tuple[Warning, ...] = ()
+        if request.constraint is not None:
+            if least:
+                raise UnsupportedError(
+                    "engine llamacpp cannot keep a least length together with a schema, regex or choices",
+                    hint="Leave min_new_tokens and min_length out: the constraint says when the answer ends.",
+                )
+            body["grammar"], relaxed = _grammar(request.constraint)
+        plan = Plan(ids, body, budget, least, request.logprobs)
+        return Job(
+            prompt_ids=ids,
+            prompt_tokens=len(ids),
+            config=plan,
+            text=TextStream(lambda _: plan.texts.popleft(), params.stop),
+            deadline=request.deadline,
+            warnings=(*warnings, *shortened, *counted, *relaxed),
+            event_loop=event_loop,
+        )
+
+    def _lora(self, adapter: Adapter | None) -> list[dict[str, Any]]:
+        """The scale of every adapter that was loaded: 1 for the one that is asked for."""
+        chosen = None
+        if adapter is not None:
+            with contextlib.suppress(UnsupportedError):
+                chosen = adapter_file(adapter.path)
+            if chosen not in self._settings.adapters:
+                raise UnsupportedError(
+                    f"the adapter '{adapter.name}' was not loaded with '{self.model.spec.alias}'",
+                    hint=f"llama.cpp loads adapters with the model: add '{adapter.path}' to its option 'adapters'.",
+                )
+        return [{"id": at, "scale": float(one == chosen)} for at, one in enumerate(self._settings.adapters)]
+
+    def _check_generates(self) -> None:
+        if self._embedding:
+            raise UnsupportedError(
+                f"'{self.model.spec.alias}' is an embedding model: it generates and scores nothing",
+                hint="Use a model with task: generation.",
+            )
+
+    # -- scoring and embedding -------------------------------------------------------------------------
+
+    def _score(
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None,
+        left: threading.Event,
+    ) -> tuple[Score, ...]:
+        self._check_generates()
+        text, special, _ = self._text(prompt)
+        pairs = cut(
+            text, continuations, lambda part: self._server.tokenize(part, special=special), self._context
+        )
+        return self._scorer.score(pairs, self._lora(adapter), left.is_set)
+
+    def _embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        ids = [self._server.tokenize(text, special=True) if text else [] for text in texts]
+        for one in ids:
+            check_prompt(len(one), self._context)
+        return tuple(_unit(vector) for vector in self._server.embed(ids)) if ids else ()
+
+
+def _grammar(constraint: Constraint) -> tuple[str, tuple[Warning, ...]]:
+    from modelyard.engines.grammar import compile_constraint  # most answers need none
+
+    grammar = compile_constraint(constraint)
+    return grammar.text, tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
+
+
+def _unit(vector: Sequence[float]) -> tuple[float, ...]:
+    length = math.sqrt(sum(value * value for value in vector)) or 1.0
+    return tuple(value / length for value in vector)

@@ -1,0 +1,142 @@
+"""The messages between a worker engine and its child process.
+
+The parent sends `Load` once, then calls (`Generate`, `Score`, `Embed`, `Count`), each with an id of its own,
+`Abort` for a call that nobody waits for any more, and `Close`. The child answers `Ready` or `Refused`, then
+a `Batch` a step. Each call ends with exactly one of a last `Piece`, a `Value`, a `Failure`, or `Freed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.catalog.model import Model
+from modelyard.engines.base import Capabilities, Memory
+from modelyard.errors import ModelyardError
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request
+
+# -- from the parent ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Load:
+    """Load this model on the engine of that name."""
+
+    engine: str
+    model: Model
+    options: dict[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class Generate:
+    """Answer a request; its deadline is `seconds` away, since the two clocks may not agree."""
+
+    id: int
+    request: Request
+    seconds: float | None
+
+
+@dataclass(slots=True, frozen=True)
+class Score:
+    """Score continuations."""
+
+    id: int
+    prompt: str | Sequence[Message]
+    continuations: Sequence[str]
+    adapter: Adapter | None
+
+
+@dataclass(slots=True, frozen=True)
+class Embed:
+    """Embed texts."""
+
+    id: int
+    texts: Sequence[str]
+
+
+@dataclass(slots=True, frozen=True)
+class Count:
+    """Count the tokens of a prompt."""
+
+    id: int
+    prompt: str | Sequence[Message]
+
+
+@dataclass(slots=True, frozen=True)
+class Abort:
+    """Nobody waits for this call any more: free its slot at once, and say when it is free."""
+
+    id: int
+
+
+@dataclass(slots=True, frozen=True)
+class Close:
+    """End all calls, give back the model's memory, and exit."""
+
+
+Call = Generate | Score | Embed | Count
+Order = Load | Call | Abort | Close
+
+# -- from the child ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Ready:
+    """The model is loaded, and this is what it is."""
+
+    capabilities: Capabilities
+    fingerprint: Fingerprint
+    memory: Memory
+
+
+@dataclass(slots=True, frozen=True)
+class Refused:
+    """The model could not be loaded; the child exits."""
+
+    error: ModelyardError
+
+
+@dataclass(slots=True, frozen=True)
+class Piece:
+    """A chunk of an answer."""
+
+    id: int
+    chunk: Chunk
+
+
+@dataclass(slots=True, frozen=True)
+class Value:
+    """The result of a call that is no answer: scores, vectors, a count."""
+
+    id: int
+    value: Any
+
+
+@dataclass(slots=True, frozen=True)
+class Failure:
+    """A call that failed, alone."""
+
+    id: int
+    error: ModelyardError
+
+
+@dataclass(slots=True, frozen=True)
+class Freed:
+    """An aborted call that has left the engine's batch."""
+
+    id: int
+
+
+Reply = Piece | Value | Failure | Freed
+
+
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """All that one step of the engine has to say, and the memory it holds where a call has ended in it."""
+
+    replies: tuple[Reply, ...]
+    memory: Memory | None
+
+
+Report = Ready | Refused | Batch

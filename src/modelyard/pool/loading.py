@@ -1,0 +1,147 @@
+"""Loading: from a spec to a loaded engine, and how much memory it will take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.catalog.lock import Lock
+from modelyard.catalog.model import Model
+from modelyard.catalog.plan import Plan, plan
+from modelyard.catalog.progress import Progress
+from modelyard.catalog.pull import find_local, pull
+from modelyard.catalog.spec import ModelSpec
+from modelyard.engines.base import Engine
+from modelyard.engines.registry import availability, installed_engine
+from modelyard.errors import InvalidArgumentError, ResourceExhaustedError
+from modelyard.pool.budget import read_bytes
+
+_OVER_WEIGHTS = 1.3  # buffers and first KV blocks; OpenVINO takes 1.2 (135M) to 1.3 times the weights
+_PER_MODEL = 60 * 2**20  # bytes: tokenizer, vocabulary, compiled graph
+_PER_PROCESS = 80 * 2**20  # bytes: Python and the engine's library, where a model has a process of its own
+
+
+@dataclass(slots=True, frozen=True)
+class Placement:
+    """The options that are the pool's, whatever the engine.
+
+    Attributes:
+        worker: run the engine in a child process.
+        memory: bytes that the model takes, in place of what would be predicted and measured.
+        engine: the options that are the engine's.
+    """
+
+    worker: bool
+    memory: int | None
+    engine: dict[str, Any]
+
+    @classmethod
+    def read(cls, options: Mapping[str, Any], *, worker: bool) -> Placement:
+        """Takes `worker` and `memory` out of a model's options.
+
+        Raises:
+            InvalidArgumentError: one of them has no such value.
+        """
+        rest = dict(options)
+        apart = rest.pop("worker", None)
+        apart = worker if apart is None else apart
+        if not isinstance(apart, bool):
+            raise InvalidArgumentError(
+                f"option 'worker' has value {apart!r:.80}", hint="It has to be true or false."
+            )
+        memory = rest.pop("memory", None)
+        return cls(apart, None if memory is None else read_bytes(memory, "option 'memory'"), rest)
+
+
+@dataclass(slots=True, frozen=True)
+class Loading:
+    """A model whose files are here, with the engine that is going to load it."""
+
+    model: Model
+    engine: type[Engine]
+    placement: Placement
+    predicted: int
+
+    def load(self) -> Engine:
+        """Loads it. Blocks."""
+        kind = self.engine
+        if self.placement.worker:
+            from modelyard.engines.worker import in_worker
+
+            kind = in_worker(kind)
+        return kind(self.model, self.placement.engine)
+
+
+def prepare(
+    spec: ModelSpec,
+    placement: Placement,
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
+    token: str | None = None,
+    lock: Lock | None = None,
+) -> Loading:
+    """Gets a model's files and picks its engine. Blocks."""
+    model = find_local(spec, lock)
+    if model is None:
+        # Before the download: a model that no engine here can run is not fetched to be refused.
+        installed_engine(plan(spec, availability(), lock=lock).engine)
+        model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
+    made = plan(spec, availability(), model=model)
+    predicted = _predicted(made, placement) if placement.memory is None else placement.memory
+    return Loading(model, installed_engine(made.engine), placement, predicted)
+
+
+def load_engine(
+    spec: ModelSpec,
+    options: Mapping[str, Any],
+    *,
+    worker: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+    token: str | None = None,
+    lock: Lock | None = None,
+) -> Engine:
+    """Gets a model's files and loads them on the engine that the plan picks. Blocks.
+
+    Args:
+        spec: the model.
+        options: of the engine, over the spec's; and `worker`, over the argument.
+        worker: run the engine in a child process.
+        offline: use only what is on this machine.
+        progress: where downloads report.
+        token: a Hub token, before those of the environment.
+        lock: the catalogue's pins.
+    """
+    placement = Placement.read({**spec.options, **options}, worker=worker)
+    return prepare(spec, placement, offline=offline, progress=progress, token=token, lock=lock).load()
+
+
+def _predicted(made: Plan, placement: Placement) -> int:
+    """Bytes that the model will take, 0 for one that runs elsewhere."""
+    if not made.weights:
+        return 0
+    return int(made.weights * _OVER_WEIGHTS) + _around(placement)
+
+
+def _around(placement: Placement) -> int:
+    return _PER_MODEL + (_PER_PROCESS if placement.worker else 0)
+
+
+def too_large(spec: ModelSpec, found: Loading, budget: int) -> ResourceExhaustedError:
+    """The error for a model that does not fit even when it is alone."""
+    fits = max(0, int((budget - _around(found.placement)) / _OVER_WEIGHTS))
+    hint = (
+        f"Weights of up to {_size(fits)} fit: take a smaller model or quantization. "
+        f"Or raise the budget with MODELYARD_MEMORY={math.ceil(found.predicted / 1e8) / 10}GB or Pool(memory_budget=…)."
+    )
+    return ResourceExhaustedError(
+        f"'{spec.alias}' would take about {_size(found.predicted)}, and the memory budget is {_size(budget)}",
+        hint=hint,
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
