@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import shutil
+import struct
 import tempfile
 import warnings
 import zipfile
@@ -21,6 +23,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from modelyard.catalog.gguf import read_gguf
 from modelyard.catalog.progress import Silent
 from modelyard.catalog.pull import pull
 from modelyard.catalog.sources.download import Download
@@ -254,6 +257,41 @@ def random_lora(base: Path, seed: int) -> Path:
         peft.get_peft_model(model, config).save_pretrained(folder)
 
     return kept("random-lora", build, base, seed)
+
+
+def write_gguf_lora(path: Path, base: Path) -> Path:
+    """A LoRA adapter of rank 2 on the queries of the first layer, with fixed numbers."""
+    width = read_gguf(base).embedding_length
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def pair(key: str, kind: int, data: bytes) -> bytes:
+        return text(key) + struct.pack("<I", kind) + data
+
+    pairs = [
+        pair("general.architecture", 8, text("llama")),
+        pair("general.type", 8, text("adapter")),
+        pair("adapter.type", 8, text("lora")),
+        pair("adapter.lora.alpha", 6, struct.pack("<f", 8.0)),
+    ]
+    shapes = {"blk.0.attn_q.weight.lora_a": (width, 2), "blk.0.attn_q.weight.lora_b": (2, width)}
+    tensors, data = b"", b""
+    for name, shape in shapes.items():
+        tensors += text(name) + struct.pack("<I2QIQ", 2, *shape, 0, len(data))
+        data += struct.pack(f"<{width * 2}f", *(math.sin(at) * 0.3 for at in range(width * 2)))
+    header = struct.pack("<4sIQQ", b"GGUF", 3, 2, len(pairs)) + b"".join(pairs) + tensors
+    path.write_bytes(header + b"\0" * (-len(header) % 32) + data)
+    return path
+
+
+def gguf_lora(gguf: Path) -> Path:
+    """A folder with a LoRA adapter of the small model as a GGUF file; it was never trained."""
+
+    def build(folder: Path) -> None:
+        write_gguf_lora(folder / "adapter.gguf", gguf)
+
+    return kept("gguf-lora", build, inspect.getsource(write_gguf_lora))
 
 
 # Tiny models with random weights

@@ -130,7 +130,7 @@ def test_more_work_never_takes_less(cache: list[CacheLayer], batch: int, context
         lambda b, c: kv_bytes(model, b, c),
         lambda b, c: kv_bytes(model, b, c, reading=True),
         lambda b, c: kv_bytes_openvino(model, b, c),
-        lambda b, c: kv_bytes_llamacpp(model, b * c),
+        lambda b, c: kv_bytes_llamacpp(model, b, c),
         lambda b, c: kv_bytes_vllm(model, b, c),
         lambda b, c: kv_bytes_slots(model, b, c, c, 2),
     ]

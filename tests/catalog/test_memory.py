@@ -46,6 +46,7 @@ FACTS = {
     "deepseek": of_config(published("deepseek-v2")),
     "t5": of_config(published("t5-large")),
     "gguf": of_gguf(header(), 98_362_432),
+    "llama_gguf": of_gguf(header(context_length=32_768), 98_362_432),
 }
 
 
@@ -187,10 +188,16 @@ def test_usable_memory_is_what_is_free_now() -> None:
     assert usable(Device("x", "cpu", 100, 50)) == 45
 
 
-def test_llamacpp_tells_the_options_that_a_larger_load_needs() -> None:
-    found = footprint(FACTS["gguf"], Workload(16, 2048), How("llamacpp"))
-    assert found is not None
-    assert "kv_cache_tokens: 32768" in found.notes[0] and "slots: 16" in found.notes[1]
+def test_llamacpp_holds_every_slot_from_the_start_and_tells_the_options_for_more() -> None:
+    small = footprint(FACTS["gguf"], Workload(1, 100), How("llamacpp"))
+    assert small is not None and small.kv_cache == 5 * 8192 * 23_040
+    large = footprint(FACTS["llama_gguf"], Workload(16, 16_384), How("llamacpp"))
+    assert large is not None and large.kv_cache == 17 * 16_384 * 23_040
+    assert "slots: 16" in large.notes[1] and "context_length: 16384" in large.notes[2]
+    given = footprint(
+        FACTS["gguf"], Workload(1, 100), How("llamacpp", options={"slots": 1, "context_length": 512})
+    )
+    assert given is not None and given.kv_cache == 2 * 512 * 23_040 and len(given.notes) == 1
 
 
 def test_a_gguf_header_tells_the_same_as_a_config() -> None:

@@ -13,7 +13,9 @@ import pytest
 from modelyard.catalog.load import load_catalog
 from modelyard.catalog.memory.footprint import Workload
 from modelyard.catalog.memory.predict import predict_model
+from modelyard.catalog.model import Model
 from modelyard.catalog.pull import pull
+from modelyard.catalog.spec import ModelSpec, PathSource
 from modelyard.engines.registry import availability
 from modelyard.errors import ModelyardError
 
@@ -58,9 +60,12 @@ def _measured(name: str, engine: str, options: dict[str, Any], load: Workload) -
     return int(done.stdout.split()[-1])
 
 
+_NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peaks are read from /proc")
+
+
 @pytest.mark.slow
+@_NEEDS_PROC
 @pytest.mark.timeout(1000)
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peaks are read from /proc")
 @pytest.mark.parametrize(
     ("load", "name"),
     [
@@ -79,6 +84,24 @@ def test_the_predicted_peak_is_within_15_percent(engine: str, name: str, load: W
     except ModelyardError as error:
         pytest.skip(f"{name} cannot be had here: {error.message}")
     options = {"dtype": "bfloat16"} if engine == "transformers" else {}
+    _compare(name, model, engine, options, load)
+
+
+@pytest.mark.slow
+@_NEEDS_PROC
+@pytest.mark.timeout(1000)
+@pytest.mark.parametrize("load", [Workload(1, 200, 50), Workload(16, 300, 100)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_predicted_peak_of_a_translator_is_within_15_percent(
+    opus_mt: Path, dtype: str, load: Workload
+) -> None:
+    if missing := availability().get("transformers", "this version has no such engine"):
+        pytest.skip(f"transformers: {missing}")
+    spec = ModelSpec(alias="opus-mt", task="seq2seq", sources=(PathSource(path=str(opus_mt)),))
+    _compare(str(opus_mt), pull(spec), "transformers", {"dtype": dtype}, load)
+
+
+def _compare(name: str, model: Model, engine: str, options: dict[str, Any], load: Workload) -> None:
     found = predict_model(model, engine, options, work=load)
     assert found is not None
     predicted, peak = found[0].predicted, _measured(name, engine, options, load)

@@ -47,7 +47,7 @@ ENGINES: dict[str, Row] = {
     "openvino-exact": Row("openvino", options={"precision": "exact"}),
     "worker-fake": Row("fake", "fake", options={"worker": True}, noise=1e-9),
     "worker-openvino": Row("openvino", options={"worker": True}, noise=1.0),
-    "llamacpp": Row("llamacpp"),
+    "llamacpp": Row("llamacpp", adapters=True),
     "transformers": Row(
         "transformers", "safetensors", noise=0.5, score_noise=0.05, vision=True, adapters=True
     ),
@@ -73,7 +73,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 
 @pytest.fixture(scope="session")
-def engine(row: Row, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(row: Row, adapter: Adapter | None, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """One loaded engine, shared by the tests: what one of them leaves behind, the next one meets."""
     if row.model == "safetensors":
         folder: Path = request.getfixturevalue("smollm2")
@@ -82,7 +82,9 @@ def engine(row: Row, request: pytest.FixtureRequest) -> Iterator[Engine]:
         )
     else:
         spec = load_catalog().get(row.model).model_copy(update={"engine": row.engine})
-    loaded = load_engine(spec, row.options)
+    # llama.cpp takes adapters with the model alone.
+    declared = {"adapters": [adapter.path]} if adapter and row.engine == "llamacpp" else {}
+    loaded = load_engine(spec, {**row.options, **declared})
     assert loaded.name == row.engine
     yield loaded
     loaded.close()
@@ -105,8 +107,11 @@ def adapter(row: Row, request: pytest.FixtureRequest) -> Adapter | None:
     """An adapter of the small model, None where the engine takes none."""
     if not row.adapters:
         return None
-    folder: Path = request.getfixturevalue("smollm2")
-    return Adapter("random", str(models.random_lora(folder, 1)))
+    if row.engine == "llamacpp":
+        return Adapter(
+            "random", str(models.gguf_lora(request.getfixturevalue("small_gguf")) / "adapter.gguf")
+        )
+    return Adapter("random", str(models.random_lora(request.getfixturevalue("smollm2"), 1)))
 
 
 @pytest.fixture
@@ -126,4 +131,5 @@ def vision(row: Row) -> Callable[[], Engine]:
 @pytest.fixture
 def fresh(engine: Engine, row: Row) -> Callable[[], Engine]:
     """Loads another engine of the same kind, for a test to break."""
-    return lambda: load_engine(engine.model.spec, row.options)
+    slowly = {"delay": 0.01} if row.engine == "fake" else {}
+    return lambda: load_engine(engine.model.spec, {**row.options, **slowly})

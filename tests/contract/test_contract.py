@@ -71,6 +71,10 @@ def text_of(chunks: list[Chunk]) -> str:
     return "".join(chunk.text for chunk in chunks)
 
 
+def logprobs_of(chunks: list[Chunk]) -> list[float | None]:
+    return [token.logprob for chunk in chunks for token in chunk.tokens]
+
+
 def answer(engine: Engine, request: Request) -> list[Chunk]:
     return run(collect(engine, request))  # type: ignore[no-any-return]
 
@@ -359,17 +363,18 @@ def test_adapters_are_chosen_per_request_or_refused(
         record_property("refused", True)
         return
 
-    async def together() -> list[str]:
-        requests = [ask(max_new_tokens=12), ask(max_new_tokens=12, adapter=adapter)] * 2
-        return [text_of(one) for one in await asyncio.gather(*(collect(engine, one) for one in requests))]
+    requests = [ask(max_new_tokens=12), ask(max_new_tokens=12, adapter=adapter)]
+    base, changed = (answer(engine, one) for one in requests)
 
-    base, changed, base_again, changed_again = run(together())
-    alone = [text_of(answer(engine, ask(max_new_tokens=12, adapter=one))) for one in (None, adapter)]
-    assert base != changed
-    assert base[:8] == base_again[:8] == alone[0][:8]
-    assert changed[:4] == changed_again[:4] == alone[1][:4]
-    if noise < 0.1:
-        assert [base_again, changed_again] == alone
+    async def together() -> list[list[Chunk]]:
+        return await asyncio.gather(*(collect(engine, one) for one in requests * 2))
+
+    crowd = run(together())
+    assert logprobs_of(base)[0] != pytest.approx(logprobs_of(changed)[0], abs=0.01)
+    for alone, found in zip([base, changed] * 2, crowd, strict=True):
+        assert logprobs_of(found)[0] == pytest.approx(logprobs_of(alone)[0], abs=noise)
+        if noise < 0.1:
+            assert text_of(found) == text_of(alone)
 
 
 @behaviour("unknown parameter")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import models
 
-from modelyard.catalog.gguf import read_gguf
 from modelyard.catalog.load import load_catalog
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.llamacpp import LlamaCppEngine
@@ -301,36 +300,10 @@ def test_a_grammar_that_llama_cpp_refuses_is_a_schema_error(engine: LlamaCppEngi
 # -- adapters ------------------------------------------------------------------------------------------
 
 
-def write_adapter(path: Path, base: Path) -> Path:
-    """A LoRA adapter of rank 2 on the queries of the first layer, with fixed numbers."""
-    width = read_gguf(base).embedding_length
-
-    def text(value: str) -> bytes:
-        return struct.pack("<Q", len(value)) + value.encode()
-
-    def pair(key: str, kind: int, data: bytes) -> bytes:
-        return text(key) + struct.pack("<I", kind) + data
-
-    pairs = [
-        pair("general.architecture", 8, text("llama")),
-        pair("general.type", 8, text("adapter")),
-        pair("adapter.type", 8, text("lora")),
-        pair("adapter.lora.alpha", 6, struct.pack("<f", 8.0)),
-    ]
-    shapes = {"blk.0.attn_q.weight.lora_a": (width, 2), "blk.0.attn_q.weight.lora_b": (2, width)}
-    tensors, data = b"", b""
-    for name, shape in shapes.items():
-        tensors += text(name) + struct.pack("<I2QIQ", 2, *shape, 0, len(data))
-        data += struct.pack(f"<{width * 2}f", *(math.sin(at) * 0.3 for at in range(width * 2)))
-    header = struct.pack("<4sIQQ", b"GGUF", 3, 2, len(pairs)) + b"".join(pairs) + tensors
-    path.write_bytes(header + b"\0" * (-len(header) % 32) + data)
-    return path
-
-
 def test_an_adapter_is_chosen_for_each_request_and_changes_no_other(
     engine: LlamaCppEngine, small_gguf: Path, tmp_path: Path
 ) -> None:
-    file = write_adapter(tmp_path / "adapter.gguf", small_gguf)
+    file = models.write_gguf_lora(tmp_path / "adapter.gguf", small_gguf)
     tuned = load(**SMALL, adapters=[str(tmp_path)])
     try:
         assert tuned.capabilities.adapters

@@ -169,7 +169,7 @@ class Process:
         except subprocess.TimeoutExpired:  # it has closed the pipe and lives on
             process.kill()
             code = process.wait()
-        listener.join(0.2)  # longer where a process that the child left behind holds its output open
+        listener.join(0.6)  # longer where a process that the child left behind holds its output open
         loading = not self.ready.done()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         reason = f"the process of {self._title} {how}" + (" while it loaded the model" if loading else "")
