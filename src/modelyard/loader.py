@@ -4,8 +4,8 @@ Models load on first use and make room for each other without it. It is a face o
 
 >>> loader = get_model_loader()
 >>> llm = loader.load_model("fake")
->>> loader.loaded_models()
-('fake',)
+>>> "fake" in loader.loaded_models()
+True
 >>> loader.unload_model("fake")
 True
 """

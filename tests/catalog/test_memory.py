@@ -14,7 +14,7 @@ from modelyard.catalog.gguf import GGUFHeader, TensorInfo
 from modelyard.catalog.memory.architecture import read_config
 from modelyard.catalog.memory.device import Device, named_gpu
 from modelyard.catalog.memory.facts import ModelFacts, of_config, of_gguf
-from modelyard.catalog.memory.footprint import How, Workload, footprint, kv_a_token
+from modelyard.catalog.memory.footprint import How, Workload, footprint, kv_a_token, with_room
 from modelyard.catalog.memory.header import converted_bytes, read_header, repacked_bytes
 from modelyard.catalog.memory.measured import remember
 from modelyard.catalog.memory.verdict import judge, largest_batch, longest_context, predict, usable
@@ -175,7 +175,7 @@ def test_the_limits_fit_and_one_more_does_not(name: str, how: How, gigabytes: in
 
 
 def _peak(facts: ModelFacts, load: Workload, how: How) -> int:
-    found = footprint(facts, load, how)
+    found = footprint(facts, load, with_room(how, load))
     assert found is not None
     return found.needed
 
@@ -191,13 +191,15 @@ def test_usable_memory_is_what_is_free_now() -> None:
 def test_llamacpp_holds_every_slot_from_the_start_and_tells_the_options_for_more() -> None:
     small = footprint(FACTS["gguf"], Workload(1, 100), How("llamacpp"))
     assert small is not None and small.kv_cache == 5 * 8192 * 23_040
-    large = footprint(FACTS["llama_gguf"], Workload(16, 16_384), How("llamacpp"))
-    assert large is not None and large.kv_cache == 17 * 16_384 * 23_040
-    assert "slots: 16" in large.notes[1] and "context_length: 16384" in large.notes[2]
+    queued = footprint(FACTS["gguf"], Workload(16, 100), How("llamacpp"))
+    assert queued is not None and queued.kv_cache == small.kv_cache
+    large = judge(FACTS["llama_gguf"], Workload(16, 16_384), How("llamacpp"), of_bytes(10**12))
+    assert large.predicted is not None and large.predicted.kv_cache == 17 * 16_384 * 23_040
+    assert large.how.options == {"slots": 16, "context_length": 16_384}
     given = footprint(
         FACTS["gguf"], Workload(1, 100), How("llamacpp", options={"slots": 1, "context_length": 512})
     )
-    assert given is not None and given.kv_cache == 2 * 512 * 23_040 and len(given.notes) == 1
+    assert given is not None and given.kv_cache == 2 * 512 * 23_040
 
 
 def test_a_gguf_header_tells_the_same_as_a_config() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -125,10 +126,12 @@ def _print(spec: ModelSpec, made: Plan, said: str) -> None:
 
 
 def _rows(made: Plan) -> list[tuple[str, str]]:
+    if made.facts is None:
+        return [("runs at", made.source)]
     counted = f"{made.parameters:,}" if made.parameters else "not known"
     rows = [
         ("files", str(made.path or "not here: " + (made.source or "unknown"))),
-        ("size", f"{size(made.size)} on the disk"),
+        ("size", size(made.size) + ("" if made.local else " to download") if made.size else "not known"),
         ("parameters", counted + (f" ({made.architecture})" if made.architecture else "")),
         ("context", f"{made.context_length:,} tokens" if made.context_length else "not known"),
     ]
@@ -143,6 +146,7 @@ def _rows(made: Plan) -> list[tuple[str, str]]:
         asked = f"{load.batch} x {load.context:,} tokens"
         rows += [
             ("runs as", found.how.quantization or _numbers(made)),
+            *([("options", _options(found.how.options))] if found.how.options else []),
             ("weights", size(shown.weights)),
             ("KV a token", f"{each:,} bytes"),
             ("KV cache", f"{size(shown.kv_cache)} for {asked}"),
@@ -150,7 +154,8 @@ def _rows(made: Plan) -> list[tuple[str, str]]:
             ("process", size(shown.process)),
             ("peak", f"{size(shown.total)}" + (" while it loads" if _loads(shown) else "")),
         ]
-        rows += [("note", note) for note in shown.notes]
+        packed = found.packed.notes if found.packed is not None else ()
+        rows += [("note", note) for note in dict.fromkeys((*shown.notes, *packed))]
     rows.append(("verdict", f"{found.verdict} on {found.device.name}: {found.why}"))
     if shown is not None:
         rows.append(("longest context", f"{found.longest:,} tokens alone" if found.longest else "none fits"))
@@ -161,6 +166,10 @@ def _rows(made: Plan) -> list[tuple[str, str]]:
             )
         )
     return rows
+
+
+def _options(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 def _numbers(made: Plan) -> str:
@@ -199,7 +208,7 @@ def _memory(made: Plan) -> dict[str, Any] | None:
             "available": found.device.available,
         },
         "batch": found.work.batch, "context": found.work.context,
-        "dtype": found.how.dtype, "quantization": found.how.quantization,
+        "options": dict(found.how.options), "dtype": found.how.dtype, "quantization": found.how.quantization,
         "kv_a_token": kv_a_token(model, found.how) if model is not None else None,
         "predicted": _bytes(found.predicted), "at_4bit": _bytes(found.packed),
         "longest_context": found.longest, "largest_batch": found.largest,

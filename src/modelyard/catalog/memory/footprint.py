@@ -26,13 +26,13 @@ from modelyard.catalog.memory.weights import DTYPE_BYTES
 
 MIB = 1 << 20
 _ANSWER = 256  # tokens of an answer, where the work does not say
-_LLAMACPP_CELLS = 16384
+_LLAMACPP_SLOTS, _LLAMACPP_CONTEXT = 4, 8192  # where the options say nothing
 _LEAST_COLUMNS = 32  # that our transformers engine reads of each prompt in a step
 
 # Measured: VmHWM of the child process, SmolLM2 135M and Qwen2.5-Coder 1.5B, Linux x86-64, two cores.
-_OPENVINO_PROCESS, _OPENVINO_COPIES = 225 * MIB, 2.0
+_OPENVINO_PROCESS, _OPENVINO_COPIES = 240 * MIB, 2.05
 _LLAMACPP_PROCESS, _LLAMACPP_A_TOKEN = 50 * MIB, 450
-_TORCH_PROCESS, _TORCH_LOADED = 249 * MIB, 110 * MIB
+_TORCH_PROCESS, _TORCH_LOADED = 249 * MIB, 150 * MIB
 # Not measured here: what NVIDIA's driver and the kernels take of a GPU, and vLLM's graphs beside them.
 _CUDA_CONTEXT, _VLLM_GRAPHS = 600 * MIB, 1000 * MIB
 
@@ -129,7 +129,7 @@ def footprint(facts: ModelFacts, work: Workload, how: How) -> Footprint | None:
     >>> gpt2 = of_config({"model_type": "gpt2"})
     >>> found = footprint(gpt2, Workload(1, 1024), How("transformers", "float32"))
     >>> found.weights, found.kv_cache
-    (497759232, 91090944)
+    (497759232, 96804864)
     """
     model, predict = facts.architecture, _ENGINES.get(how.engine)
     if predict is None or model is None or model.unknown:
@@ -191,21 +191,35 @@ def _openvino(facts: ModelFacts, model: Architecture, work: Workload, how: How) 
 def _llamacpp(facts: ModelFacts, model: Architecture, work: Workload, how: How) -> Footprint | None:
     if facts.gguf is None or facts.stored is None:
         return None
-    needed = work.batch * work.context
-    cells = _number(how, "kv_cache_tokens", 0) or max(needed, _LLAMACPP_CELLS)
+    slots = _number(how, "slots", _LLAMACPP_SLOTS)
+    usual = min(model.context_length or _LLAMACPP_CONTEXT, _LLAMACPP_CONTEXT)
+    context = _number(how, "context_length", usual)
     tokens = _number(how, "max_batch_tokens", 64)
-    slots = _number(how, "slots", 8)
     bits = {"f32": 32.0, "q8_0": 8.5, "q4_0": 4.5}.get(str(how.options.get("kv_cache_type")), 16.0)
-    cache = kv_bytes_llamacpp(model, cells, sequences=slots + 1, chunk=tokens, bits=bits)
+    cache = kv_bytes_llamacpp(model, slots + 1, context, chunk=tokens, bits=bits)  # one slot more scores
     active = pass_bytes(model, work.batch, work.prompt, total=max(tokens, work.batch))
     weights = facts.stored + (facts.repacked if how.device == "cpu" else 0)
     process = _LLAMACPP_PROCESS + _LLAMACPP_A_TOKEN * model.vocabulary
-    notes = []
-    if "kv_cache_tokens" not in how.options and needed > _LLAMACPP_CELLS:
-        notes.append(f"the option kv_cache_tokens: {needed} makes room for it")
-    if work.batch > slots:
-        notes.append(f"{slots} requests are answered at once; the option slots: {work.batch} allows all")
+    notes = [
+        f"the cache of {slots} slots and one for scoring is held from the start, {context:,} tokens each"
+    ]
     return Footprint(process, weights, cache, active, notes=tuple(notes))
+
+
+def with_room(how: How, work: Workload) -> How:
+    """The same, with the options that an engine needs to do all of the work at once.
+
+    >>> with_room(How("llamacpp"), Workload(16, 512)).options
+    {'slots': 16}
+    """
+    if how.engine != "llamacpp":
+        return how
+    options = dict(how.options)
+    if work.batch > _LLAMACPP_SLOTS:
+        options.setdefault("slots", work.batch)
+    if work.context > _LLAMACPP_CONTEXT:
+        options.setdefault("context_length", work.context)
+    return replace(how, options=options)
 
 
 def _vllm(facts: ModelFacts, model: Architecture, work: Workload, how: How) -> Footprint | None:

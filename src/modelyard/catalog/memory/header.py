@@ -77,7 +77,7 @@ def converted_bytes(header: GGUFHeader) -> int | None:
 
     >>> from modelyard.catalog.gguf import TensorInfo
     >>> converted_bytes(GGUFHeader(3, {}, {}, (TensorInfo("w", (64, 2), "Q4_1"),)))
-    76
+    74
     """
     total = 0.0
     for tensor in header.tensors:

@@ -77,26 +77,26 @@ def kv_bytes_openvino(model: Architecture, batch: int, context: int) -> int:
 
 
 def kv_bytes_llamacpp(
-    model: Architecture, cells: int, *, sequences: int = 1, chunk: int = 512, bits: float = 16
+    model: Architecture, sequences: int, context: int, *, chunk: int = 512, bits: float = 16
 ) -> int:
-    """What llama.cpp allocates when it loads, filled or not.
+    """What llama.cpp allocates when it loads, filled or not: each sequence's whole context.
 
-    Layers with a window hold one window a sequence and one chunk of a prompt (llama-kv-cache-iswa.cpp); both
-    sizes are rounded up to 256 tokens.
+    Layers with a window hold the window and one chunk of a prompt (llama-kv-cache-iswa.cpp); both sizes are
+    rounded up to 256 tokens.
 
     Args:
         model: its architecture.
-        cells: tokens that all requests share.
         sequences: that may lie in the cache at once.
+        context: tokens that each may have.
         chunk: tokens of one step.
         bits: of one number: 16, or 8.5 for q8_0, 4.5 for q4_0.
     """
-    whole = _padded(cells)
+    whole = _padded(context)
     numbers = sum(
-        layer.width * (min(whole, _padded(layer.window * sequences + chunk)) if layer.window else whole)
+        layer.width * (min(whole, _padded(layer.window + chunk)) if layer.window else whole)
         for layer in model.cache
     )
-    return int(numbers * bits / 8)
+    return int(sequences * numbers * bits / 8)
 
 
 def kv_bytes_slots(model: Architecture, batch: int, prompt: int, context: int, width: int) -> int:

@@ -30,14 +30,14 @@ def predict_model(
         model: its files.
         engine: that is going to run it.
         options: of the engine, over the spec's.
-        work: that it is to do; eight requests of 2,048 tokens by default.
+        work: that it is to do; four requests of 2,048 tokens by default.
         device: where it is going to run; the machine's own memory by default.
     """
     if model.spec.elsewhere:
         return None
     facts = of_path(model.path, model.revision)
     limit = facts.architecture.context_length if facts.architecture else 0
-    wanted = work or Workload(8, min(2048, limit or 2048))
+    wanted = work or Workload(4, min(2048, limit or 2048))
     spec = model.spec.model_copy(update={"options": {**model.spec.options, **(options or {})}})
     how = run_how(spec, engine, facts, device=device)
     found = predict(facts, wanted, how)

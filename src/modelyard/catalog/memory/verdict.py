@@ -12,7 +12,7 @@ from typing import Literal
 
 from modelyard.catalog.memory.device import Device
 from modelyard.catalog.memory.facts import ModelFacts
-from modelyard.catalog.memory.footprint import Footprint, How, Workload, footprint
+from modelyard.catalog.memory.footprint import Footprint, How, Workload, footprint, with_room
 from modelyard.catalog.memory.measured import correction
 
 Verdict = Literal["fits", "fits at 4-bit", "does not fit", "not known"]
@@ -68,7 +68,7 @@ def judge(
         device: its memory.
         may_pack: whether the engine could load it at 4-bit where it does not fit as asked.
     """
-    asked = predict(facts, work, how)
+    asked = predict(facts, work, with_room(how, work))
     if asked is None:
         return MemoryPlan("not known", _unknown(facts, how), device, work, how)
     room = usable(device)
@@ -107,7 +107,7 @@ def largest_batch(facts: ModelFacts, how: How, room: int, work: Workload) -> int
 
 
 def _predicted(facts: ModelFacts, work: Workload, how: How) -> int:
-    found = footprint(facts, work, how)
+    found = footprint(facts, work, with_room(how, work))
     return found.needed if found is not None else 0
 
 
@@ -140,7 +140,7 @@ def _with_limits(
     elif verdict == "does not fit" and packed is not None:
         why += f"; at 4-bit {_gb(packed.needed)}"
     return MemoryPlan(
-        verdict, why, device, work, how, asked, packed,
+        verdict, why, device, work, with_room(how, work), asked, packed,
         longest_context(facts, how, room), largest_batch(facts, how, room, work),
     )  # fmt: skip
 

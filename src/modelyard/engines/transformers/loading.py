@@ -64,7 +64,7 @@ def load(model: Model, settings: Settings) -> Loaded:
     with _quiet(transformers), _named(model):
         common = _common(model, file)
         config = transformers.AutoConfig.from_pretrained(folder, **common)
-        kind = _kind(model, config)
+        kind = _kind(transformers, model, config)
         device = _device(settings)
         dtype = _dtype(settings, config, device, kind)
         processor = _processor(transformers, folder, settings, common) if kind == "vision" else None
@@ -142,11 +142,21 @@ def _quantized(settings: Settings, dtype: Any, transformers: Any) -> Any:
     )
 
 
-def _kind(model: Model, config: Any) -> str:
+def _kind(transformers: Any, model: Model, config: Any) -> str:
+    """What the task and the configuration together say; a Hub id comes with no task of its own."""
     task = model.spec.task
     if task in ("vision", "embedding"):
         return str(task)
-    return "seq2seq" if config.is_encoder_decoder else "causal"
+    if config.is_encoder_decoder:
+        return "seq2seq"
+    sees, writes = transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    if type(config) not in sees:
+        return "causal"
+    one_class = type(config) not in writes or sees[type(config)] is writes[type(config)]
+    looks = any(
+        (model.path / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")
+    )
+    return "vision" if one_class and looks else "causal"
 
 
 def _class(transformers: Any, kind: str) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from modelyard.engines.worker.messages import Order, Piece, Report
+from modelyard.engines.worker.messages import Orders, Piece, Report
 from modelyard.types import Chunk, Token
 
 
@@ -47,7 +47,7 @@ class Channel:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def send(self, message: Order | Report) -> None:
+    def send(self, message: Orders | Report) -> None:
         """Writes a message.
 
         Raises:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -58,10 +59,14 @@ class Host:
         self._generating: set[int] = set()
         self._freeing: set[asyncio.Task[None]] = set()
         self._outbox: list[Reply] = []
-        self._event_loop = asyncio.get_running_loop()
+        self.event_loop = asyncio.get_running_loop()
 
-    def take(self, order: Order) -> None:
-        """Handles one order of the parent."""
+    def take(self, orders: Iterable[Order]) -> None:
+        """Handles what the parent has sent."""
+        for order in orders:
+            self._take(order)
+
+    def _take(self, order: Order) -> None:
         match order:
             case Generate() | Score() | Embed() | Count():
                 task = asyncio.create_task(self._answer(order))
@@ -120,7 +125,7 @@ class Host:
     def _say(self, reply: Reply) -> None:
         if not self._outbox:
             # The engine wakes all calls of a step together: by the loop's next round each has had its say.
-            self._event_loop.call_soon(self._flush)
+            self.event_loop.call_soon(self._flush)
         self._outbox.append(reply)
 
     def _flush(self) -> None:
@@ -142,29 +147,25 @@ class _Inbox:
         self._lock = threading.Lock()
         self._waiting: list[Order] = []
         self._host: Host | None = None
-        self._event_loop: asyncio.AbstractEventLoop | None = None
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def connect(self, host: Host) -> None:
         """Hands over to the event loop, from now on."""
         with self._lock:
-            self._host, self._event_loop = host, asyncio.get_running_loop()
-            for order in self._waiting:
-                host.take(order)
+            self._host = host
+            host.take(self._waiting)
 
     def _read(self) -> None:
-        try:
+        with contextlib.suppress(EOFError, OSError):
             while True:
-                order = self._channel.receive()
+                orders = self._channel.receive().orders
                 with self._lock:
-                    if self._host is not None and self._event_loop is not None:
-                        self._event_loop.call_soon_threadsafe(self._host.take, order)
-                    elif isinstance(order, Close):
+                    if self._host is not None:
+                        self._host.event_loop.call_soon_threadsafe(self._host.take, orders)
+                    elif any(isinstance(order, Close) for order in orders):
                         break
                     else:
-                        self._waiting.append(order)
-        except (EOFError, OSError):
-            pass
+                        self._waiting += orders
         _leave(0)
 
 
@@ -178,9 +179,9 @@ def main() -> None:
     # As in `modelyard.cli`: OpenVINO goes on without its model converter and that one's telemetry client.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     channel = Channel(Connection(descriptor))
-    wanted = channel.receive()
-    if not isinstance(wanted, Load):
-        _leave(0)  # the parent could not say what to load
+    wanted, *more = channel.receive().orders
+    if more or not isinstance(wanted, Load):
+        _leave(0)  # the parent could not say what to load, or has changed its mind
     inbox = _Inbox(channel)
     try:
         engine = installed_engine(wanted.engine)(wanted.model, wanted.options)

@@ -1,7 +1,7 @@
 """The messages between a worker engine and its child process.
 
 The parent sends `Load` once, then calls (`Generate`, `Score`, `Embed`, `Count`), each with an id of its own,
-`Abort` for a call that nobody waits for any more, and `Close`. The child answers `Ready` or `Refused`, then
+`Abort` for a call that nobody waits for any more, and `Close`, as many in one `Orders` as there are. The child answers `Ready` or `Refused`, then
 a `Batch` a step. Each call ends with exactly one of a last `Piece`, a `Value`, a `Failure`, or `Freed`.
 """
 
@@ -77,6 +77,14 @@ class Close:
 
 Call = Generate | Score | Embed | Count
 Order = Load | Call | Abort | Close
+
+
+@dataclass(slots=True, frozen=True)
+class Orders:
+    """All that is to be sent at one time: requests that come together are to be admitted together."""
+
+    orders: tuple[Order, ...]
+
 
 # -- from the child ----------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from modelyard.engines.worker.messages import (
     Generate,
     Load,
     Order,
+    Orders,
     Piece,
     Ready,
     Refused,
@@ -232,12 +233,28 @@ class Process:
 
     def _write(self, channel: Channel) -> None:
         while (order := self._orders.get()) is not None:
+            orders = [order]
+            with contextlib.suppress(queue.Empty):
+                while (order := self._orders.get_nowait()) is not None:
+                    orders.append(order)
             try:
-                channel.send(order)
+                self._send(channel, orders)
             except OSError:
                 return  # the child is gone, which the thread that reads will see too
-            except Exception as error:
-                self._refuse(order, error)
+            if order is None:
+                return
+
+    def _send(self, channel: Channel, orders: list[Order]) -> None:
+        try:
+            channel.send(Orders(tuple(orders)))
+        except OSError:
+            raise
+        except Exception as error:
+            if len(orders) == 1:
+                self._refuse(orders[0], error)
+            else:
+                for one in orders:
+                    self._send(channel, [one])
 
     def _refuse(self, order: Order, error: Exception) -> None:
         """A message that cannot be written: a schema nested too deeply, an option that is a function."""
