@@ -23,6 +23,14 @@ def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str
     return {**kept, "HF_TOKEN_PATH": os.devnull, "HF_ENDPOINT": "http://127.0.0.1:9", **(changes or {})}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A data folder of the tests' own: what is measured here corrects nobody's predictions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELYARD_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_gguf() -> Path:
     """The small model's GGUF file, from the user's own cache."""

@@ -14,6 +14,7 @@ from modelyard.catalog.memory.kv_cache import (
     kv_bytes,
     kv_bytes_a_token,
     kv_bytes_expanded,
+    kv_bytes_joined,
     kv_bytes_llamacpp,
     kv_bytes_openvino,
     kv_bytes_slots,
@@ -133,6 +134,7 @@ def test_more_work_never_takes_less(cache: list[CacheLayer], batch: int, context
         lambda b, c: kv_bytes_llamacpp(model, b, c),
         lambda b, c: kv_bytes_vllm(model, b, c),
         lambda b, c: kv_bytes_slots(model, b, c, c, 2),
+        lambda b, c: kv_bytes_joined(model, b, c, c, 2),
     ]
     for size in sizes:
         assert size(batch, context) <= size(batch, context + more) and size(batch, context) <= size(

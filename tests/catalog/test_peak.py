@@ -33,7 +33,12 @@ def cut(llm, text, tokens):
 
 async def main(llm, prompts):
     how = {"raw": True, "max_tokens": answer, "min_new_tokens": answer, "temperature": 0}
-    return await asyncio.gather(*[llm.generate_async(one, **how) for one in prompts])
+    first = llm.stream_async(prompts[0], **how)
+    await anext(first)  # the others come while it is answered, as requests do
+    done = await asyncio.gather(*[llm.generate_async(one, **how) for one in prompts[1:]])
+    async for _ in first:
+        pass
+    return done
 
 with create_llm(name, engine=engine, options=options) as llm:
     words = " ".join(str(number * 7919 % 1000) for number in range(context))

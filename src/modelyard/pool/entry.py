@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Engine
+
+if TYPE_CHECKING:
+    from modelyard.pool.loading import Forecast
 
 State = Literal["fetching", "waiting", "loading", "in use", "idle", "closing"]
 
@@ -64,6 +67,7 @@ class Entry:
     dropped: bool = False
     predicted: int = 0
     grown: int = 0
+    forecast: Forecast | None = None
     fixed: bool = False
     ending: int = 0
     turn: int = 0
@@ -84,6 +88,14 @@ class Entry:
         if memory.resident:
             return max(memory.resident, memory.weights + memory.kv_cache)
         return max(self.grown, memory.weights) + memory.kv_cache
+
+    def compare(self) -> None:
+        """Keeps what the model holds beside what was predicted of it, once it has answered."""
+        if self.engine is None or self.forecast is None:
+            return
+        memory = self.engine.memory
+        if memory.resident or self.grown:
+            self.forecast.compare(self.held() - memory.kv_cache, alone=memory.resident > 0)
 
     def status(self) -> ModelStatus:
         """The entry for people."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard.catalog.lock import Lock
 from modelyard.catalog.model import Model
@@ -21,6 +21,10 @@ from modelyard.pool.budget import read_bytes
 _OVER_WEIGHTS = 1.3  # buffers and first KV blocks; OpenVINO takes 1.2 (135M) to 1.3 times the weights
 _PER_MODEL = 60 * 2**20  # bytes: tokenizer, vocabulary, compiled graph
 _PER_PROCESS = 80 * 2**20  # bytes: Python and the engine's library, where a model has a process of its own
+
+
+if TYPE_CHECKING:
+    from modelyard.catalog.memory.footprint import Footprint, How
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,6 +60,44 @@ class Placement:
 
 
 @dataclass(slots=True, frozen=True)
+class Forecast:
+    """What was predicted of a model before any request, to be compared with what it takes.
+
+    Attributes:
+        revision: of its files.
+        footprint: the prediction.
+        how: it is run.
+    """
+
+    revision: str
+    footprint: Footprint
+    how: How
+
+    def compare(self, held: int, *, alone: bool) -> None:
+        """Keeps what the model holds beside what was predicted: process and weights, without the KV cache.
+
+        Args:
+            held: bytes.
+            alone: whether the bytes are those of a process of its own.
+        """
+        from modelyard.catalog.memory.measured import remember
+
+        process = self.footprint.process
+        how: dict[str, Any] = {
+            "quantization": self.how.quantization,
+            "dtype": self.how.dtype,
+            "device": self.how.device,
+        }
+        remember(
+            self.revision,
+            self.how.engine,
+            process + self.footprint.weights,
+            held if alone else held + process,
+            **how,
+        )
+
+
+@dataclass(slots=True, frozen=True)
 class Loading:
     """A model whose files are here, with the engine that is going to load it."""
 
@@ -63,6 +105,7 @@ class Loading:
     engine: type[Engine]
     placement: Placement
     predicted: int
+    forecast: Forecast | None = None
 
     def load(self) -> Engine:
         """Loads it. Blocks."""
@@ -90,8 +133,11 @@ def prepare(
         installed_engine(plan(spec, availability(), lock=lock).engine)
         model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
     made = plan(spec, availability(), model=model)
-    predicted = _predicted(made, placement) if placement.memory is None else placement.memory
-    return Loading(model, installed_engine(made.engine), placement, predicted)
+    engine = installed_engine(made.engine)
+    if placement.memory is not None:
+        return Loading(model, engine, placement, placement.memory)
+    forecast = _forecast(model, made.engine, placement)
+    return Loading(model, engine, placement, _predicted(made, placement, forecast), forecast)
 
 
 def load_engine(
@@ -119,10 +165,21 @@ def load_engine(
     return prepare(spec, placement, offline=offline, progress=progress, token=token, lock=lock).load()
 
 
-def _predicted(made: Plan, placement: Placement) -> int:
+def _forecast(model: Model, engine: str, placement: Placement) -> Forecast | None:
+    from modelyard.catalog.memory.predict import predict_model
+
+    found = predict_model(model, engine, placement.engine)
+    return None if found is None else Forecast(model.revision, *found)
+
+
+def _predicted(made: Plan, placement: Placement, forecast: Forecast | None) -> int:
     """Bytes that the model will take, 0 for one that runs elsewhere."""
     if not made.weights:
         return 0
+    if forecast is not None:
+        footprint = forecast.footprint
+        return footprint.needed - (0 if placement.worker else footprint.process)
+    # An architecture whose cache is not known: the rule of thumb.
     return int(made.weights * _OVER_WEIGHTS) + _around(placement)
 
 

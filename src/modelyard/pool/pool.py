@@ -186,10 +186,14 @@ class Pool:
 
     def _shut(self, entry: Entry) -> None:
         """Closes an engine and gives its memory back; what it held counts until then."""
+        entry.compare()
         with self._lock:
             entry.ending = entry.held()
             engine, entry.engine = entry.engine, None
         if engine is None:
+            with self._changed:  # another thread closes it: who asked for it finds it closed all the same
+                while entry.ending and entry in self._live:
+                    self._changed.wait()
             return
         try:
             engine.close()
@@ -211,6 +215,7 @@ class Pool:
                 entry.engine_name = found.engine.name
                 entry.fixed = placement.memory is not None
                 entry.predicted = self._expected(entry, found)
+                entry.forecast = found.forecast
             if entry.predicted:
                 self._load_in_turn(entry, found)
             else:

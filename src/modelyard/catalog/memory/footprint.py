@@ -17,9 +17,9 @@ from modelyard.catalog.memory.facts import ModelFacts
 from modelyard.catalog.memory.kv_cache import (
     kv_bytes,
     kv_bytes_a_token,
+    kv_bytes_joined,
     kv_bytes_llamacpp,
     kv_bytes_openvino,
-    kv_bytes_slots,
     kv_bytes_vllm,
 )
 from modelyard.catalog.memory.weights import DTYPE_BYTES
@@ -148,7 +148,7 @@ def _transformers(facts: ModelFacts, model: Architecture, work: Workload, how: H
     elif not model.cache:
         cache, reading = 0, work.batch * work.context
     else:
-        cache = kv_bytes_slots(model, work.batch, work.prompt, work.context, width)
+        cache = kv_bytes_joined(model, work.batch, work.prompt, work.context, width)
         reading = max(_number(how, "prompt_tokens", 512), work.batch * _LEAST_COLUMNS)
     active = pass_bytes(model, work.batch, work.prompt, width=width, total=reading)
     active += min(reading, work.batch * work.prompt) * work.context  # the attention mask, a byte each

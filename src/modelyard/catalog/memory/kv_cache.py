@@ -100,15 +100,24 @@ def kv_bytes_llamacpp(
 
 
 def kv_bytes_slots(model: Architecture, batch: int, prompt: int, context: int, width: int) -> int:
-    """What our transformers engine holds: one buffer a layer, with room to grow into.
+    """What our transformers engine holds: one buffer a layer, with room to grow into; windows are not used.
 
-    It begins with the prompt and 64 columns, and grows to half as much again (engines/transformers/cache.py);
-    windows are not used.
+    It begins with the prompt and 64 columns, and grows to half as much again (engines/transformers/cache.py).
     """
     columns = prompt + _SPARE
     while columns < context:
         columns = int((columns + 1) * _GROWTH) + _SPARE
     return batch * columns * kv_bytes_a_token(model, width)
+
+
+def kv_bytes_joined(model: Architecture, batch: int, prompt: int, context: int, width: int) -> int:
+    """The most that it holds: requests that have been read apart are copied into a batch that has grown."""
+    apart = kv_bytes_slots(model, batch, prompt, context, width)
+    if batch == 1:
+        return apart
+    token = kv_bytes_a_token(model, width)
+    grown = batch * (int(context * _GROWTH) + _SPARE) * token
+    return max(apart, grown + (batch - 1) * (prompt + _SPARE) * token)
 
 
 def kv_bytes_vllm(model: Architecture, batch: int, context: int, width: int = 2) -> int:
