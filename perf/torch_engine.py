@@ -1,6 +1,6 @@
 """The transformers engine against transformers itself, interleaved in one run.
 
-    python perf/torch_engine.py [--rounds 3] [--model FOLDER]
+    python perf/torch_engine.py [--rounds 3] [--streams 1 8 32] [--model FOLDER]
 
 Ours: requests that arrive one by one, 10 ms apart, each a stream with texts and logprobs. The peers, in the
 same precision and on the same weights: `model.generate` with all prompts at once in one static batch that is
@@ -80,6 +80,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, nargs="*", default=STREAMS)
     parser.add_argument("--model", type=Path, help="a folder in the Hub's form; SmolLM2 by default")
     given = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
@@ -91,7 +92,7 @@ def main() -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     found: dict[str, Any] = {"what": "torch_engine", "precision": engine.fingerprint.precision}
     print(f"{'streams':>7} {'ours':>8} {'static':>8} {'generate_batch':>15} {'/static':>8} {'/batch':>8}")
-    for count in STREAMS:
+    for count in given.streams:
         sides: dict[str, list[float]] = {"ours": [], "static": [], "batched": []}
         for at in range(given.rounds + 1):
             texts = prompts(count, at)

@@ -22,6 +22,7 @@ from modelyard.types import FinishReason
 
 _PIECE_SECONDS = 0.3  # of one piece of a prompt: for so long the others wait, and a caller who leaves
 _FIRST_PIECE, _LEAST_PIECE = 128, 32  # tokens
+_READINGS = 4  # steps in a row that end the reading of newcomers while those who answer wait
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +119,7 @@ class TorchBackend:
         self._batches: list[Batch] = []
         self._rows: dict[int, Row] = {}
         self._eos = sorted(machine.eos)
+        self._readings = 0  # since the last step that answered
 
     @property
     def cache_bytes(self) -> int:
@@ -158,11 +160,15 @@ class TorchBackend:
         with torch.inference_mode():
             if self._reading is None:
                 self._begin()
+            deltas: list[Delta] = []
             if self._reading is not None:
                 deltas = self._read()
-                if deltas:
+                self._readings += 1
+                # First tokens go out at once; but whoever comes, those who answer get on after a few steps.
+                if deltas and self._readings <= _READINGS:
                     return deltas
-            return [delta for batch in tuple(self._batches) for delta in self._answer(batch)]
+            self._readings = 0
+            return deltas + [delta for batch in tuple(self._batches) for delta in self._answer(batch)]
 
     # -- reading ---------------------------------------------------------------------------------------
 

@@ -49,22 +49,19 @@ class Choice:
 
     def changes(self) -> bool:
         """Whether the model's scores are not taken as they are."""
-        return bool(
-            self.guide
-            or self.suppressed
-            or len(self.made) < self.least
-            or len(self.made) in self.forced
-            or self._penalised
-        )
+        return bool(self.guide or self.suppressed or len(self.made) in self.forced or self._penalised)
 
-    def change(self, scores: torch.Tensor, eos: Sequence[int]) -> None:
+    @property
+    def early(self) -> bool:
+        """Whether the answer may not end yet."""
+        return len(self.made) < self.least
+
+    def change(self, scores: torch.Tensor) -> None:
         """Applies penalties and bans to the row's scores, `[vocabulary]`, in place."""
         if self._penalised:
             self._penalise(scores)
         if self.suppressed:
             scores[list(self.suppressed)] = -torch.inf
-        if len(self.made) < self.least:
-            scores[list(eos)] = -torch.inf
         wanted = self.forced.get(len(self.made))
         if wanted is not None:
             scores.fill_(-torch.inf)
@@ -101,10 +98,13 @@ def choose(
     raw = logits.float()
     scores = raw
     changed = [at for at, row in enumerate(rows) if row.changes()]
-    if changed:
+    early = [at for at, row in enumerate(rows) if row.early]
+    if changed or early:
         scores = raw.clone()
         for at in changed:
-            rows[at].change(scores[at], eos)
+            rows[at].change(scores[at])
+        if early:
+            scores[torch.tensor(early)[:, None], torch.tensor(eos)[None, :]] = -torch.inf
         guided = [(at, guide) for at in changed if (guide := rows[at].guide) is not None]
         if guided:
             allow(scores, [at for at, _ in guided], [guide for _, guide in guided])
