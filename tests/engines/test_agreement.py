@@ -58,7 +58,7 @@ Found = dict[str, tuple[list[list[int]], list[Any]]]
 def found(smollm2: Path, small_gguf: Path) -> Iterator[Found]:
     """Of each engine, the answers' tokens and the scores.
 
-    The weights are those of the quantised file, written out as float32. Read from that file itself they are
+    The weights are those of the quantised file, written out as float16. Read from that file itself they are
     not equal: OpenVINO rounds what Q4_1 keeps as a float (the smallest value of a block) to a whole step, and
     llama.cpp multiplies with activations in 8 bits. docs/log.md has how far that moves the answers.
     """

@@ -19,6 +19,7 @@ from modelyard.engines.transformers.guide import Guides
 from modelyard.engines.transformers.loading import Loaded, load
 from modelyard.engines.transformers.memory import cache_room, release
 from modelyard.engines.transformers.net import Net
+from modelyard.engines.transformers.packing import pack
 from modelyard.engines.transformers.pieces import FirstWord, Pieces
 from modelyard.engines.transformers.probe import decoder_bytes, padding_is_harmless, shared_bytes
 from modelyard.engines.transformers.prompts import Prompt, Prompts
@@ -74,6 +75,7 @@ class Instance:
         self._pieces = Pieces(loaded.tokenizer)
         self._guides: Guides | None = None
         self._weights = sum(one.nbytes for one in (*loaded.model.parameters(), *loaded.model.buffers()))
+        pack(loaded.model)
         self._generation = getattr(loaded.model, "generation_config", None)
         self._start = self._first_id() if self.facts.kind == "seq2seq" else None
         if self.facts.kind == "embedding":
