@@ -272,6 +272,29 @@ def test_quantised_weights_load_on_a_cpu_take_less_and_answer(smollm2: Path, bit
     assert text(answer) and text(other)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_packed_weights_give_the_same_numbers_to_the_bit(rows: int) -> None:
+    import torch
+
+    from modelyard.engines.transformers.packing import pack
+
+    torch.manual_seed(1)
+    embedding = torch.nn.Embedding(50, 32)
+    head = torch.nn.Linear(32, 50, bias=False)
+    head.weight = embedding.weight
+    layers = torch.nn.Sequential(
+        embedding, torch.nn.Linear(32, 64), torch.nn.SiLU(), torch.nn.Linear(64, 32), head
+    )
+    layers = layers.to(torch.bfloat16).eval()
+    ids = torch.arange(rows)[None, :] % 50
+    with torch.inference_mode():
+        before = layers(ids)
+        pack(layers)
+        assert torch.equal(layers(ids), before)
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        assert all("forward" in vars(one) for one in layers if isinstance(one, torch.nn.Linear))
+
+
 def test_a_request_that_cannot_fit_is_refused_with_what_would_and_the_engine_goes_on() -> None:
     with loaded(models.tiny("gpt2"), {**EXACT, "kv_cache_gb": 0.00003}) as engine:
         small, large = together(engine, ask("a", max_new_tokens=4), ask(PROMPTS[1], max_new_tokens=100))

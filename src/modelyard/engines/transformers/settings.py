@@ -65,7 +65,8 @@ class Settings:
             elif key not in OPTIONS:
                 raise InvalidArgumentError(
                     f"option '{given}' is not known to engine transformers.{nearest(given, OPTIONS)}",
-                    hint=f"Known: {', '.join(OPTIONS)}. Others of from_pretrained go into model_kwargs.",
+                    hint=f"Known: {', '.join(OPTIONS)}. Other arguments of from_pretrained go into the option "
+                    "model_kwargs, a mapping.",
                 )
             else:
                 values[key] = _checked(key, value)
