@@ -66,7 +66,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Matrix(list(ENGINES)), "matrix")
 
 
-@pytest.fixture(scope="session", params=list(ENGINES))
+# Each has a near twin that `make test` runs; `make contract` and `make slow` run all.
+SLOW = ("transformers", "worker-openvino")
+PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ENGINES]
+
+
+@pytest.fixture(scope="session", params=PARAMS)
 def row(request: pytest.FixtureRequest) -> Row:
     """The row."""
     return ENGINES[request.param]
