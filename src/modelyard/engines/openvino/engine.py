@@ -22,6 +22,7 @@ import numpy as np
 from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Engine, Memory
 from modelyard.engines.chat import NO_TEMPLATE, render_chat
+from modelyard.engines.continuations import cut
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.openvino.backend import PipelineBackend
@@ -33,7 +34,6 @@ from modelyard.engines.steploop import Job, StepLoop
 from modelyard.errors import (
     EngineCrashedError,
     InvalidArgumentError,
-    PromptTooLongError,
 )
 from modelyard.params import NAMES, SamplingParams
 from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
@@ -228,38 +228,18 @@ class OpenVINOEngine(Engine):
 
     def _score(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> tuple[Score, ...]:
         _, text, special, _ = self._encode(prompt)
-        stripped = text.rstrip(" ")
-        gap = text[len(stripped) :]
-        pairs = [self._split(stripped, gap + one, special) for one in continuations]
-        context = self._facts["context_length"]
-        longest = max(len(head) + len(tail) for head, tail in pairs)
-        if longest > context:
-            raise PromptTooLongError(
-                f"prompt and continuation have {longest} tokens, the context holds {context}"
-            )
+        pairs = cut(
+            text,
+            continuations,
+            lambda part: self._ids(part, special=special).tolist(),
+            self._facts["context_length"],
+        )
         with self._scorer_lock:
             if self._pipeline is None:
                 raise EngineCrashedError("the model was unloaded before the scoring began")
             if self._scorer is None:
                 self._scorer = Scorer(self.folder, self._settings)
             return self._scorer.score(pairs)
-
-    def _split(
-        self, prompt: str, continuation: str, special: bool
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Token ids of prompt and continuation, cut as the field's harnesses cut them.
-
-        Both are tokenised together, so that the pieces are those the model would see; spaces at the end of
-        the prompt count as the continuation's.
-        """
-        whole = tuple(int(one) for one in self._ids(prompt + continuation, special=special))
-        cut = len(self._ids(prompt, special=special)) if prompt else 0
-        cut = min(cut, len(whole) - 1)
-        if cut < 1:
-            raise InvalidArgumentError(
-                "score needs a prompt of at least one token", hint="Give it some text."
-            )
-        return whole[:cut], whole[cut:]
 
 
 def _characters(request: Request) -> int:

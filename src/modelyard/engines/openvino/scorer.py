@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modelyard.engines.continuations import Pair, by_prompt
 from modelyard.engines.openvino.settings import EXACT, Settings
 from modelyard.types import Score
 
@@ -42,13 +43,10 @@ class Scorer:
         self._tensor = openvino.Tensor
         self._request = core.compile_model(model, settings.device, properties).create_infer_request()
 
-    def score(self, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[Score, ...]:
+    def score(self, pairs: Sequence[Pair]) -> tuple[Score, ...]:
         """Scores of the continuations, in order; pairs with the same prompt share its reading."""
         scores: dict[int, Score] = {}
-        by_prompt: dict[tuple[int, ...], list[int]] = {}
-        for index, (prompt, _) in enumerate(pairs):
-            by_prompt.setdefault(prompt, []).append(index)
-        for prompt, members in by_prompt.items():
+        for prompt, members in by_prompt(pairs).items():
             found = self._score_group(prompt, [pairs[index][1] for index in members])
             scores.update(zip(members, found, strict=True))
         return tuple(scores[index] for index in range(len(pairs)))
