@@ -21,19 +21,11 @@ import openvino_genai as genai
 
 from modelyard.catalog.load import load_catalog
 from modelyard.engines.openvino import OpenVINOEngine
-from modelyard.params import SamplingParams
 from modelyard.pool import load_engine
-from modelyard.types import Request
+from streams import our_round, prompts
 
 TOKENS = 96
 STREAMS = (1, 16, 64)
-
-
-def prompts(count: int, round_: int) -> list[str]:
-    """Prompts that no earlier round has left in the prefix cache."""
-    return [
-        f"Round {round_}, story {at}: one morning the old ship left the harbour and" for at in range(count)
-    ]
 
 
 def raw_round(pipeline: Any, texts: list[str]) -> tuple[float, float]:
@@ -54,28 +46,6 @@ def raw_round(pipeline: Any, texts: list[str]) -> tuple[float, float]:
                     first = first or time.perf_counter() - began
     assert made == TOKENS * len(texts), made
     return made / (time.perf_counter() - began), first
-
-
-async def our_round(engine: OpenVINOEngine, texts: list[str]) -> tuple[float, float]:
-    """The same through `generate`: async streams with texts, spans and logprobs."""
-    began = time.perf_counter()
-    firsts: list[float] = []
-    made = 0
-
-    async def one(text: str) -> None:
-        nonlocal made
-        params = SamplingParams(max_new_tokens=TOKENS, min_new_tokens=TOKENS, temperature=0)
-        begun = False
-        async for chunk in engine.generate(Request(prompt=text, params=params)):
-            if not begun:
-                begun = True
-                firsts.append(time.perf_counter() - began)
-            if chunk.usage:
-                made += chunk.usage.completion_tokens
-
-    await asyncio.gather(*(one(text) for text in texts))
-    assert made == TOKENS * len(texts), made
-    return made / (time.perf_counter() - began), min(firsts)
 
 
 def main() -> None:
@@ -102,7 +72,7 @@ def main() -> None:
                 if side == "raw":
                     raw.append(raw_round(pipeline, texts))
                 else:
-                    ours.append(asyncio.run(our_round(engine, texts)))
+                    ours.append(asyncio.run(our_round(engine, texts, TOKENS)))
         speed = [statistics.median(one[0] for one in side[1:]) for side in (ours, raw)]
         first = [statistics.median(one[1] for one in side[1:]) * 1000 for side in (ours, raw)]
         row = {"ours": round(speed[0], 1), "raw": round(speed[1], 1), "ratio": round(speed[0] / speed[1], 3)}

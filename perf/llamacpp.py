@@ -21,21 +21,13 @@ import xllamacpp
 
 from modelyard.catalog.load import load_catalog
 from modelyard.engines.llamacpp import LlamaCppEngine
-from modelyard.params import SamplingParams
 from modelyard.pool import load_engine
-from modelyard.types import Request
+from streams import our_round, prompts
 
 TOKENS = 48
 STREAMS = (1, 8, 32)
 CONTEXT = 1024
 STEP = 64
-
-
-def prompts(count: int, round_: int) -> list[str]:
-    """Prompts that no earlier round has left in a slot."""
-    return [
-        f"Round {round_}, story {at}: one morning the old ship left the harbour and" for at in range(count)
-    ]
 
 
 def raw_server(path: str, slots: int) -> Any:
@@ -77,28 +69,6 @@ def raw_round(server: Any, texts: list[str]) -> tuple[float, float]:
     return sum(made) / (time.perf_counter() - began), min(firsts)
 
 
-async def our_round(engine: LlamaCppEngine, texts: list[str]) -> tuple[float, float]:
-    """The same through `generate`: async streams with texts, spans and logprobs."""
-    began = time.perf_counter()
-    firsts: list[float] = []
-    made = 0
-
-    async def one(text: str) -> None:
-        nonlocal made
-        params = SamplingParams(max_new_tokens=TOKENS, min_new_tokens=TOKENS, temperature=0)
-        begun = False
-        async for chunk in engine.generate(Request(prompt=text, params=params)):
-            if not begun:
-                begun = True
-                firsts.append(time.perf_counter() - began)
-            if chunk.usage:
-                made += chunk.usage.completion_tokens
-
-    await asyncio.gather(*(one(text) for text in texts))
-    assert made == TOKENS * len(texts), made
-    return made / (time.perf_counter() - began), min(firsts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,7 +94,7 @@ def main() -> None:
                 if side == "raw":
                     raw.append(raw_round(server, texts))
                 else:
-                    ours.append(asyncio.run(our_round(engine, texts)))
+                    ours.append(asyncio.run(our_round(engine, texts, TOKENS)))
         speed = [statistics.median(one[0] for one in side[1:]) for side in (ours, raw)]
         first = [statistics.median(one[1] for one in side[1:]) * 1000 for side in (ours, raw)]
         ratio = statistics.median(a[0] / b[0] for a, b in zip(ours[1:], raw[1:], strict=True))

@@ -23,10 +23,8 @@ import torch
 import transformers
 
 from modelyard.catalog.spec import ModelSpec
-from modelyard.engines.base import Engine
-from modelyard.params import SamplingParams
 from modelyard.pool import load_engine
-from modelyard.types import Request
+from streams import our_round
 
 TOKENS = 64
 STREAMS = (1, 8, 32)
@@ -37,23 +35,6 @@ def prompts(count: int, round_: int) -> list[str]:
     """Prompts of different lengths."""
     middle = ["one morning", "early in the spring of a cold year", "at last"]
     return [f"Round {round_}, story {at}: {middle[at % 3]} the old ship left" for at in range(count)]
-
-
-async def ours(engine: Engine, texts: list[str]) -> float:
-    began = time.perf_counter()
-    made = 0
-
-    async def one(at: int, text: str) -> None:
-        nonlocal made
-        await asyncio.sleep(at * GAP)
-        params = SamplingParams(max_new_tokens=TOKENS, min_new_tokens=TOKENS, temperature=0)
-        async for chunk in engine.generate(Request(prompt=text, params=params)):
-            if chunk.usage:
-                made += chunk.usage.completion_tokens
-
-    await asyncio.gather(*(one(at, text) for at, text in enumerate(texts)))
-    assert made == TOKENS * len(texts), made
-    return made / (time.perf_counter() - began)
 
 
 def static(model: Any, tokenizer: Any, texts: list[str]) -> float:
@@ -98,7 +79,7 @@ def main() -> None:
             texts = prompts(count, at)
             for side in list(sides) if at % 2 else list(reversed(sides)):
                 sides[side].append(
-                    asyncio.run(ours(engine, texts))
+                    asyncio.run(our_round(engine, texts, TOKENS, GAP))[0]
                     if side == "ours"
                     else (static if side == "static" else batched)(model, tokenizer, texts)
                 )

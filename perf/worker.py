@@ -14,38 +14,15 @@ import argparse
 import asyncio
 import json
 import statistics
-import time
 from typing import Any
 
 from modelyard.catalog.load import load_catalog
-from modelyard.engines.base import Engine
-from modelyard.params import SamplingParams
 from modelyard.pool import load_engine
-from modelyard.types import Request
+from streams import our_round, prompts
 
 STREAMS = (1, 16, 64)
 TOKENS = {"openvino": 96, "fake": 400}
 MODELS = {"openvino": ("smollm2-135m", {}), "fake": ("fake", {"reply": "word " * 400})}
-
-
-async def one_round(engine: Engine, streams: int, tokens: int, name: str) -> tuple[float, float]:
-    """Tokens a second and seconds to the first token."""
-    began = time.perf_counter()
-    firsts: list[float] = []
-
-    async def one(at: int) -> int:
-        params = SamplingParams(max_new_tokens=tokens, min_new_tokens=tokens, temperature=0)
-        # A beginning that no earlier round has left in the prefix cache.
-        request = Request(prompt=f"Round {name}, story {at}: one morning the old ship left", params=params)
-        made = 0
-        async for chunk in engine.generate(request):
-            if not made:
-                firsts.append(time.perf_counter() - began)
-            made += len(chunk.tokens)
-        return made
-
-    made = sum(await asyncio.gather(*(one(at) for at in range(streams))))
-    return made / (time.perf_counter() - began), min(firsts)
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
@@ -59,7 +36,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         for at in range(rounds * (3 if streams == 1 else 1) + 1):
             for side in sorted(sides, reverse=bool(at % 2)):
                 rows[side].append(
-                    asyncio.run(one_round(sides[side], streams, TOKENS[name], f"{streams}.{at}"))
+                    asyncio.run(our_round(sides[side], prompts(streams, at * 1000 + streams), TOKENS[name]))
                 )
         pairs = list(zip(rows["worker"][1:], rows["inside"][1:], strict=True))
         ratio = statistics.median(worker[0] / inside[0] for worker, inside in pairs)

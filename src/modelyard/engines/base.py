@@ -8,12 +8,12 @@ going on is harmless.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from modelyard.catalog.model import Model
-from modelyard.errors import UnsupportedError
+from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score
 
 
@@ -37,6 +37,23 @@ class Capabilities:
     context_length: int = 0
     parameters: frozenset[str] = field(default_factory=frozenset)
 
+    @classmethod
+    def of_embeddings(cls, context_length: int) -> Self:
+        """Those of a model that gives vectors and no text."""
+        return cls(
+            streaming=False,
+            chat=False,
+            schema=False,
+            regex=False,
+            choices=False,
+            logprobs=False,
+            score=False,
+            seed=False,
+            stop=False,
+            embeddings=True,
+            context_length=context_length,
+        )
+
 
 @dataclass(slots=True, frozen=True)
 class Memory:
@@ -48,6 +65,20 @@ class Memory:
     weights: int
     kv_cache: int
     resident: int = 0
+
+
+def check_option(engine: str, key: str, known: Iterable[str], more: str = "") -> None:
+    """Refuses an option that an engine does not have; `more` goes into the hint.
+
+    Raises:
+        InvalidArgumentError: names the option, the nearest that there is, and all of them.
+    """
+    known = tuple(known)
+    if key not in known:
+        raise InvalidArgumentError(
+            f"option '{key}' is not known to engine {engine}.{nearest(key, known)}",
+            hint=f"Known: {', '.join(known)}.{more}",
+        )
 
 
 class Engine(ABC):
@@ -96,8 +127,16 @@ class Engine(ABC):
 
     @property
     @abstractmethod
+    def precision(self) -> str:
+        """The numbers that are computed with, in words."""
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What answers: model, revision, engine, its version, precision."""
+        model = self.model
+        return Fingerprint(
+            model.spec.alias, model.source, model.revision, self.name, self.version(), self.precision
+        )
 
     @abstractmethod
     def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:

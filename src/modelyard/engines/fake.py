@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
-from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.base import Capabilities, Engine, Memory, check_option
 from modelyard.engines.chat import render_chat
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.grammar import check_answer, compile_constraint
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.sentence import shortest_sentence
 from modelyard.engines.steploop import Delta, Job, StepLoop
-from modelyard.errors import InvalidArgumentError, PromptTooLongError, nearest
+from modelyard.errors import InvalidArgumentError, PromptTooLongError
 from modelyard.params import NAMES
-from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
 
 _TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
 _WORDS = (
@@ -61,11 +61,7 @@ class FakeEngine(Engine):
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         super().__init__(model, options)
         for key in options:
-            if key not in self.OPTIONS:
-                raise InvalidArgumentError(
-                    f"option '{key}' is not known to engine fake.{nearest(key, self.OPTIONS)}",
-                    hint=f"Known: {', '.join(self.OPTIONS)}.",
-                )
+            check_option(self.name, key, self.OPTIONS)
         self._context = _number(options, "context_length", 4096, least=1, kind=int)
         delay = _number(options, "delay", 0.0, least=0, kind=float)
         reply = options.get("reply")
@@ -88,9 +84,8 @@ class FakeEngine(Engine):
         return Capabilities(context_length=self._context, parameters=frozenset(NAMES))
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        model = self.model
-        return Fingerprint(model.spec.alias, model.source, model.revision, self.name, self.version(), "none")
+    def precision(self) -> str:
+        return "none"
 
     @property
     def active(self) -> int:

@@ -31,7 +31,7 @@ from modelyard.engines.llamacpp.settings import OPTIONS, Settings, adapter_file
 from modelyard.engines.steploop import Job, StepLoop
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES
-from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
 
 
 class LlamaCppEngine(Engine):
@@ -74,19 +74,7 @@ class LlamaCppEngine(Engine):
     @property
     def capabilities(self) -> Capabilities:
         if self._embedding:
-            return Capabilities(
-                streaming=False,
-                chat=False,
-                schema=False,
-                regex=False,
-                choices=False,
-                logprobs=False,
-                score=False,
-                seed=False,
-                stop=False,
-                embeddings=True,
-                context_length=self._context,
-            )
+            return Capabilities.of_embeddings(self._context)
         return Capabilities(
             chat=self._template is not None,
             adapters=bool(self._settings.adapters),
@@ -95,12 +83,8 @@ class LlamaCppEngine(Engine):
         )
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        precision = f"{self._file.header.file_type or 'mixed'}, KV cache {self._settings.kv_cache_type}"
-        model = self.model
-        return Fingerprint(
-            model.spec.alias, model.source, model.revision, self.name, self.version(), precision
-        )
+    def precision(self) -> str:
+        return f"{self._file.header.file_type or 'mixed'}, KV cache {self._settings.kv_cache_type}"
 
     @property
     def active(self) -> int:

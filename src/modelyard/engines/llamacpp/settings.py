@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
+from modelyard.engines.base import check_option
+from modelyard.errors import InvalidArgumentError, UnsupportedError
 
 OPTIONS = {
     "slots": "requests that are answered at once (4); others wait their turn. One more is kept for scoring",
@@ -56,11 +57,7 @@ class Settings:
         """
         values = {key: value for key, value in options.items() if value is not None}
         for key, value in values.items():
-            if key not in OPTIONS:
-                raise InvalidArgumentError(
-                    f"option '{key}' is not known to engine llamacpp.{nearest(key, OPTIONS)}",
-                    hint=f"Known: {', '.join(OPTIONS)}.",
-                )
+            check_option("llamacpp", key, OPTIONS)
             if key in _COUNTS and (
                 isinstance(value, bool) or not isinstance(value, int) or not _COUNTS[key] <= value < 2**31
             ):

@@ -36,7 +36,7 @@ from modelyard.errors import (
     InvalidArgumentError,
 )
 from modelyard.params import NAMES, SamplingParams
-from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
 
 _INLINE_CHARACTERS = 20_000  # tokenising more than this (about 5 ms) leaves the event loop
 
@@ -92,12 +92,8 @@ class OpenVINOEngine(Engine):
         )
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        precision = f"{self._facts['weights']}, {self._settings.precision}"
-        model = self.model
-        return Fingerprint(
-            model.spec.alias, model.source, model.revision, self.name, self.version(), precision
-        )
+    def precision(self) -> str:
+        return f"{self._facts['weights']}, {self._settings.precision}"
 
     @property
     def active(self) -> int:

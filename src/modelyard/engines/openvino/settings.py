@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.errors import (
-    InvalidArgumentError,
-    nearest,
-)
+from modelyard.engines.base import check_option
+from modelyard.errors import InvalidArgumentError
 
 OPTIONS = {
     "device": "OpenVINO device: CPU (default), GPU, NPU or AUTO",
@@ -39,11 +37,7 @@ class Settings:
     @classmethod
     def read(cls, options: Mapping[str, Any]) -> Settings:
         for key in options:
-            if key not in OPTIONS:
-                raise InvalidArgumentError(
-                    f"option '{key}' is not known to engine openvino.{nearest(key, OPTIONS)}",
-                    hint=f"Known: {', '.join(OPTIONS)}.",
-                )
+            check_option("openvino", key, OPTIONS)
         values = {key: value for key, value in options.items() if value is not None}
         device = {"cpu": "CPU", "auto": "AUTO", "gpu": "GPU", "npu": "NPU"}.get(
             str(values.pop("device", "CPU")).lower()

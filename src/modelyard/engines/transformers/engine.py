@@ -21,7 +21,7 @@ from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.transformers.settings import OPTIONS, Settings
 from modelyard.errors import EngineCrashedError, UnsupportedError
 from modelyard.params import NAMES
-from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Message, Request, Score, Warning
 
 if TYPE_CHECKING:
     from modelyard.engines.transformers.instance import Instance
@@ -62,30 +62,19 @@ class TransformersEngine(Engine):
     @property
     def capabilities(self) -> Capabilities:
         facts = self._facts
-        answers = facts.kind != "embedding"
+        if facts.kind == "embedding":
+            return Capabilities.of_embeddings(facts.context)
         return Capabilities(
-            streaming=answers,
-            chat=answers and facts.template is not None,
-            schema=answers,
-            regex=answers,
-            choices=answers,
-            logprobs=answers,
-            score=answers,
-            seed=answers,
-            stop=answers,
+            chat=facts.template is not None,
             images=facts.kind == "vision",
-            adapters=answers,
-            embeddings=not answers,
+            adapters=True,
             context_length=facts.context,
-            parameters=frozenset(NAMES if answers else ()),
+            parameters=frozenset(NAMES),
         )
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        model = self.model
-        return Fingerprint(
-            model.spec.alias, model.source, model.revision, self.name, self.version(), self._facts.precision
-        )
+    def precision(self) -> str:
+        return self._facts.precision
 
     @property
     def active(self) -> int:

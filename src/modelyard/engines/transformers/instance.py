@@ -65,7 +65,6 @@ class Instance:
 
     def __init__(self, model: Model, settings: Settings) -> None:
         loaded = load(model, settings)
-        self._settings = settings
         self.net = Net(loaded.model)
         self._tokenizer = loaded.tokenizer
         self.facts = _facts(model, loaded, settings)

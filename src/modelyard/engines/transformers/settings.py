@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelyard.engines.base import check_option
 from modelyard.errors import InvalidArgumentError, nearest
 
 OPTIONS = {
@@ -23,6 +24,7 @@ OPTIONS = {
     "model_kwargs": "further arguments of transformers' from_pretrained",
 }
 
+_MORE = " Other arguments of from_pretrained go into the option model_kwargs, a mapping."
 _RENAMED = {"torch_dtype": "dtype"}
 _DTYPES = ("bfloat16", "float16", "float32", "auto")
 _COUNTS = ("threads", "max_batch", "prompt_tokens", "context_length", "min_pixels", "max_pixels")
@@ -62,13 +64,8 @@ class Settings:
                 quantization = _quantized(key, value, quantization)
             elif key in _NEUTRAL:
                 _check_neutral(key, value)
-            elif key not in OPTIONS:
-                raise InvalidArgumentError(
-                    f"option '{given}' is not known to engine transformers.{nearest(given, OPTIONS)}",
-                    hint=f"Known: {', '.join(OPTIONS)}. Other arguments of from_pretrained go into the option "
-                    "model_kwargs, a mapping.",
-                )
             else:
+                check_option("transformers", key, OPTIONS, _MORE)
                 values[key] = _checked(key, value)
         if values.get("device") and values.get("device_map"):
             raise InvalidArgumentError("device and device_map are both given", hint="Keep one of them.")

@@ -67,6 +67,10 @@ class WorkerEngine(Engine):
         return self._facts.capabilities
 
     @property
+    def precision(self) -> str:
+        return self.fingerprint.precision
+
+    @property
     def fingerprint(self) -> Fingerprint:
         return self._facts.fingerprint
 
