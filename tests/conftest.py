@@ -41,6 +41,15 @@ def small_gguf() -> Path:
 
 
 @pytest.fixture(scope="session")
+def llama_url(small_gguf: Path) -> Iterator[str]:
+    """llama.cpp's own server with the small model: a real server of OpenAI's protocol."""
+    from tests.servers import llama_server
+
+    with llama_server(small_gguf) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def smollm2(small_gguf: Path) -> Path:
     """The small model as transformers reads it: safetensors in float32, with its tokenizer."""
     from tests import models

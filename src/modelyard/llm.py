@@ -19,7 +19,7 @@ from modelyard.adapters import Adapters
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Capabilities, Engine
 from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
-from modelyard.messages import Prompt, as_message, check_characters, read_prompt
+from modelyard.messages import Prompt, as_message, check_characters, read_prompt, read_tools
 from modelyard.params import SamplingParams, canonical, merge
 from modelyard.pool import Pool, default_pool
 from modelyard.types import (
@@ -57,6 +57,7 @@ class ModelCapability(enum.StrEnum):
     SEED = "seed"
     VISION = "vision"
     ADAPTERS = "adapters"
+    TOOLS = "tools"
     CONTEXT_LENGTH = "context_length"
 
 
@@ -121,7 +122,8 @@ class LLM:
             how: `system_prompt`, `schema` (a JSON Schema or a pydantic class), `regex`, `choices`, `raw`
                 (give the text to the model as it stands, without its chat template), `timeout` in seconds,
                 `logprobs`, `adapter` (an alias, Hub id or path of a LoRA on this model), `images` (bytes, paths
-                or Pillow images, before a text prompt), and any sampling parameter (`modelyard.params.SamplingParams`).
+                or Pillow images, before a text prompt), `tools` and `tool_choice` (functions that the model may
+                ask for, in OpenAI's form), and any sampling parameter (`modelyard.params.SamplingParams`).
 
         Raises:
             InvalidArgumentError: an argument that is not known, or a bad value; it says which.
@@ -242,6 +244,7 @@ class LLM:
             ModelCapability.SEED: found.seed,
             ModelCapability.VISION: found.images,
             ModelCapability.ADAPTERS: found.adapters,
+            ModelCapability.TOOLS: found.tools,
             ModelCapability.CONTEXT_LENGTH: found.context_length,
         }
 
@@ -284,6 +287,7 @@ class LLM:
             prompt, own.get("system_prompt"), own.get("raw", False), own.get("images") or ()
         )
         timeout = _timeout(own.get("timeout"))
+        tools, choice = read_tools(own.get("tools"), own.get("tool_choice"))
         for name in ("raw", "logprobs"):
             if not isinstance(own.get(name, True), bool):
                 raise InvalidArgumentError(f"{name} is {own[name]!r:.80}", hint="It has to be true or false.")
@@ -294,6 +298,8 @@ class LLM:
             constraint=_constraint(own),
             logprobs=own.get("logprobs", True),
             deadline=None if timeout is None else time.monotonic() + timeout,
+            tools=tools,
+            tool_choice=choice,
         )
         own_warnings = (Warning(code, message) for code, message in warnings)
         return _Asked(request, (*self._warnings, *own_warnings), _echo(prompt, params))
@@ -310,7 +316,10 @@ class _Asked:
 
 # A translation or a summary is wanted as it is most likely; a sampled one has to be asked for.
 _TASK_DEFAULTS: dict[str, dict[str, Any]] = {"seq2seq": {"temperature": 0}}
-_OWN = ("system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "adapter", "images")
+_OWN = (
+    "system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "adapter", "images", "tools",
+    "tool_choice",
+)  # fmt: skip
 
 
 def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -424,7 +433,8 @@ def _shifted(chunk: Chunk, by: int) -> Chunk:
 
 def _closing(chunk: Chunk, asked: _Asked, text: str) -> Chunk:
     """The last chunk, with the warnings of the whole answer."""
-    unmet = _unmet(asked.request.constraint, text[len(asked.echo) :], chunk.finish_reason or "error")
+    constraint = None if chunk.tool_calls else asked.request.constraint
+    unmet = _unmet(constraint, text[len(asked.echo) :], chunk.finish_reason or "error")
     return replace(chunk, warnings=(*asked.warnings, *chunk.warnings, *unmet))
 
 
@@ -462,4 +472,6 @@ async def _collect(engine: Engine, request: Request, asked: _Asked) -> Result:
     fingerprint = engine.fingerprint
     if request.adapter is not None:
         fingerprint = replace(fingerprint, adapter=f"{request.adapter.name}@{request.adapter.revision}")
-    return Result(answer, tuple(tokens), finish, usage, timings, last.warnings, fingerprint)
+    return Result(
+        answer, tuple(tokens), finish, usage, timings, last.warnings, fingerprint, tool_calls=last.tool_calls
+    )

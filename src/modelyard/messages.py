@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import mimetypes
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from modelyard.errors import InvalidArgumentError
-from modelyard.types import ImagePart, Message, Part, TextPart
+from modelyard.types import ImagePart, Message, Part, TextPart, Tool, ToolCall
 
 Prompt = str | Sequence[Message | Mapping[str, Any]]
 """A text, or the messages of a conversation."""
@@ -53,7 +54,7 @@ def read_prompt(
         messages = tuple(as_message(one) for one in given)
         for message in messages:
             check_characters(message.text)
-        if not any(message.content for message in messages):
+        if not any(message.content or message.tool_calls for message in messages):
             raise InvalidArgumentError("the messages are empty", hint="Give at least one with some text.")
     return ((Message("system", system), *messages) if system else messages), None
 
@@ -81,24 +82,85 @@ def as_message(given: Message | Mapping[str, Any]) -> Message:
         raise InvalidArgumentError(
             f"a message is {given!r:.80}", hint="It is {'role': …, 'content': …}, or a Message."
         )
-    unknown = set(given) - {"role", "content"}
-    if unknown or "role" not in given or "content" not in given:
+    unknown = set(given) - {"role", "content", "tool_calls", "tool_call_id"}
+    calls = given.get("tool_calls") or ()
+    if unknown or "role" not in given or ("content" not in given and not calls):
         raise InvalidArgumentError(
             f"a message has the keys {', '.join(map(repr, given)) or 'none'}",
-            hint="It needs 'role' and 'content' alone.",
+            hint="It needs 'role' and 'content'; 'tool_calls' and 'tool_call_id' belong to tools.",
         )
-    role, content = given["role"], given["content"]
+    role, content = given["role"], given.get("content")
     if role not in ("system", "user", "assistant", "tool"):
         raise InvalidArgumentError(
             f"a message has role {role!r}", hint="Roles are system, user, assistant and tool."
         )
-    if isinstance(content, str):
-        return Message(role, content)
+    asked = tuple(_tool_call(one) for one in calls)
+    answered = given.get("tool_call_id")
+    if isinstance(content, str) or (content is None and asked):
+        return Message(role, content or "", asked, answered)
     if not isinstance(content, Sequence) or isinstance(content, bytes):
         raise InvalidArgumentError(
             f"a message has content {content!r:.80}", hint="It is a text or a list of parts."
         )
-    return Message(role, tuple(_part(one) for one in content))
+    return Message(role, tuple(_part(one) for one in content), asked, answered)
+
+
+def read_tools(tools: Any, choice: Any) -> tuple[tuple[Tool, ...], str]:
+    """Tools in the field's usual form, and which of them the model has to use.
+
+    >>> read_tools([{"type": "function", "function": {"name": "add"}}], None)[0][0].name
+    'add'
+
+    Raises:
+        InvalidArgumentError: a tool has no name or schema, or the choice names none of them.
+    """
+    if tools is None:
+        if choice is not None:
+            raise InvalidArgumentError("tool_choice is given, and no tools", hint="Pass tools=[…].")
+        return (), "auto"
+    if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence) or not tools:
+        raise InvalidArgumentError(f"tools is {tools!r:.80}", hint="Pass a list of functions.")
+    read = tuple(_tool(one) for one in tools)
+    if isinstance(choice, Mapping) and isinstance(choice.get("function"), Mapping):
+        choice = choice["function"].get("name")
+    known = ("auto", "none", "required", *(one.name for one in read))
+    choice = "auto" if choice is None else choice
+    if choice not in known:
+        raise InvalidArgumentError(
+            f"tool_choice is {choice!r:.80}", hint=f"It is one of: {', '.join(known)}."
+        )
+    return read, choice
+
+
+def _tool(given: Any) -> Tool:
+    if isinstance(given, Tool):
+        return given
+    function = given.get("function", given) if isinstance(given, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise InvalidArgumentError(
+            f"a tool is {given!r:.80}",
+            hint="It is {'type': 'function', 'function': {'name': …, 'description': …, 'parameters': …}}.",
+        )
+    parameters = function.get("parameters") or {}
+    if not isinstance(parameters, Mapping):
+        raise InvalidArgumentError(
+            f"tool '{function['name']}' has parameters {parameters!r:.80}", hint="They are a JSON Schema."
+        )
+    return Tool(function["name"], str(function.get("description") or ""), parameters)
+
+
+def _tool_call(given: Any) -> ToolCall:
+    if isinstance(given, ToolCall):
+        return given
+    function = given.get("function") if isinstance(given, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise InvalidArgumentError(
+            f"a tool call is {given!r:.80}",
+            hint="It is {'id': …, 'type': 'function', 'function': {'name': …, 'arguments': …}}.",
+        )
+    arguments = function.get("arguments", "")
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return ToolCall(str(given.get("id") or ""), function["name"], written)
 
 
 def _part(given: Any) -> Part:

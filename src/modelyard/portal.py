@@ -1,15 +1,18 @@
 """The synchronous face of the asynchronous core: one event loop in a thread, for the whole process.
 
 The logic is written once, as coroutines; `run` and `iterate` call it from synchronous code. Ctrl-C in the
-caller cancels what it waits for.
+caller cancels what it waits for. `call` and `bridge` bring coroutines of other event loops there: what holds
+connections lives in one event loop, whatever becomes of its callers'.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -80,6 +83,83 @@ def iterate(source: AsyncGenerator[T, None]) -> Iterator[T]:
             yield item
     finally:
         future.cancel()
+
+
+async def call(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine in the portal's event loop, for one that runs in another; leaving cancels it."""
+    event_loop = _event_loop()
+    if asyncio.get_running_loop() is event_loop:
+        return await coroutine
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, event_loop))
+
+
+async def bridge(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Iterates in the portal's event loop, for one who runs in another; leaving closes the source there.
+
+    The source is not held up by its reader. Items that come close together wake him once.
+    """
+    event_loop, here = _event_loop(), asyncio.get_running_loop()
+    if here is event_loop:
+        async with contextlib.aclosing(source):
+            async for item in source:
+                yield item
+        return
+    items: deque[Any] = deque()
+    ready = asyncio.Event()
+    woken = False
+
+    def put(item: Any) -> None:
+        nonlocal woken
+        items.append(item)
+        if not woken:
+            woken = True
+            with contextlib.suppress(RuntimeError):  # the reader's event loop is closed
+                here.call_soon_threadsafe(ready.set)
+
+    async def pump() -> None:
+        try:
+            async with contextlib.aclosing(source):
+                async for item in source:
+                    put(item)
+            put(_END)
+        except BaseException as error:
+            put(_Raised(error))
+            raise
+
+    future = asyncio.run_coroutine_threadsafe(pump(), event_loop)
+    try:
+        while True:
+            await ready.wait()
+            ready.clear()
+            woken = False
+            while items:
+                item = items.popleft()
+                if item is _END:
+                    return
+                if isinstance(item, _Raised):
+                    raise item.error
+                yield item
+    finally:
+        future.cancel()
+
+
+class _Raised:
+    """An error on its way to another event loop."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def wait_until_closed(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs the last coroutine of something that closes; from the portal's own thread it is not waited for."""
+    event_loop = _event_loop()
+    try:
+        inside = asyncio.get_running_loop() is event_loop
+    except RuntimeError:
+        inside = False
+    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop)
+    if not inside:
+        future.result()
 
 
 def _refuse_inside(event_loop: asyncio.AbstractEventLoop) -> None:

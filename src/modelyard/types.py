@@ -14,6 +14,7 @@ from modelyard.params import SamplingParams
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "cancelled", "error"]
+LogprobOf = Literal["model", "masked", "sampling", "unknown"]
 JSONSchema = Mapping[str, Any]
 
 
@@ -36,8 +37,28 @@ Part = TextPart | ImagePart
 
 
 @dataclass(slots=True, frozen=True)
+class Tool:
+    """A function that the model may ask for: its name, what it does, and a JSON Schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: JSONSchema = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class ToolCall:
+    """A function that the model asks for; `arguments` is the JSON text that it wrote, which may be wrong."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True, frozen=True)
 class Message:
     """One turn of a conversation.
+
+    `tool_calls` are those of an assistant's turn; `tool_call_id` says which of them a tool's turn answers.
 
     >>> Message("user", "Hello").text
     'Hello'
@@ -45,6 +66,8 @@ class Message:
 
     role: Role
     content: str | tuple[Part, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
     @property
     def text(self) -> str:
@@ -84,6 +107,7 @@ class Request:
     """What an engine is asked: messages or a raw prompt, and how to answer.
 
     Exactly one of `messages` and `prompt` is set. `deadline` is in seconds on `time.monotonic()`'s clock.
+    `tool_choice` is `auto`, `none`, `required`, or the name of one of the tools.
     """
 
     messages: tuple[Message, ...] | None = None
@@ -93,6 +117,8 @@ class Request:
     logprobs: bool = True
     adapter: Adapter | None = None
     deadline: float | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
 
 
 @dataclass(slots=True, frozen=True)
@@ -101,19 +127,21 @@ class Token:
 
     `start` and `end` are character offsets into the text of the result, and `text` is exactly that part
     of it, so the texts joined give the answer. A token that holds only the first bytes of a character has
-    an empty text; the character belongs to the token that completes it.
+    an empty text; the character belongs to the token that completes it. `id` is None where a server does
+    not tell it.
 
-    `logprob` is the natural logarithm of the token's probability; `logprob_of` says of which distribution:
-    `model` is the model's own (softmax of the raw logits), `sampling` is the one sampled from, after
-    temperature, penalties and top-k/top-p. `None` when the engine gives none.
+    `logprob` is the natural logarithm of the token's probability, `None` when the engine gives none;
+    `logprob_of` says of which distribution: `model` is the model's own (softmax of the raw logits),
+    `masked` the same over the tokens that a schema, regex or list of choices left open, `sampling` the one
+    sampled from, after temperature, penalties and top-k/top-p, `unknown` what a server reports unexplained.
     """
 
     text: str
-    id: int
+    id: int | None
     logprob: float | None
     start: int
     end: int
-    logprob_of: Literal["model", "sampling"] = "model"
+    logprob_of: LogprobOf = "model"
 
 
 @dataclass(slots=True, frozen=True)
@@ -151,7 +179,7 @@ class Timings:
 
 @dataclass(slots=True, frozen=True)
 class Chunk:
-    """A piece of an answer as it is made. The last one of an answer has a `finish_reason`."""
+    """A piece of an answer as it is made. The last one of an answer has a `finish_reason`, and all tool calls."""
 
     text: str = ""
     tokens: tuple[Token, ...] = ()
@@ -159,6 +187,7 @@ class Chunk:
     usage: Usage | None = None
     timings: Timings | None = None
     warnings: tuple[Warning, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -178,7 +207,8 @@ class Fingerprint:
 class Result:
     """A whole answer. `str(result)` is its text.
 
-    With `num_return_sequences` above 1 this is the first answer and `alternatives` holds the others.
+    With `num_return_sequences` above 1 this is the first answer and `alternatives` holds the others. An
+    answer that asks for functions has them in `tool_calls`, and its text may be empty.
     """
 
     text: str
@@ -189,6 +219,7 @@ class Result:
     warnings: tuple[Warning, ...]
     fingerprint: Fingerprint
     alternatives: tuple[Result, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -215,5 +246,5 @@ class Score:
 
     total: float
     token_logprobs: tuple[float, ...]
-    token_ids: tuple[int, ...]
+    token_ids: tuple[int | None, ...]
     is_greedy: bool

@@ -26,6 +26,7 @@ class Row:
         engine: its name.
         model: an alias of the starter catalogue, or `safetensors` for the small model in the Hub's form.
         options: of the engine.
+        server: it runs on a server that was started for it; which one.
         noise: nats by which a logprob may move when the batch around it changes.
         score_noise: nats by which a token's score may move with what is scored beside it.
         vision: whether the engine sees, with a model that does.
@@ -35,6 +36,7 @@ class Row:
     engine: str
     model: str = "smollm2-135m"
     options: dict[str, Any] = field(default_factory=dict)
+    server: str = ""
     noise: float = 0.02
     score_noise: float = 0.01  # nats a token
     vision: bool = False
@@ -48,6 +50,7 @@ ENGINES: dict[str, Row] = {
     "worker-fake": Row("fake", "fake", options={"worker": True}, noise=1e-9),
     "worker-openvino": Row("openvino", options={"worker": True}, noise=1.0),
     "llamacpp": Row("llamacpp", adapters=True),
+    "endpoint": Row("endpoint", server="llama"),
     "transformers": Row(
         "transformers", "safetensors", noise=0.5, score_noise=0.05, vision=True, adapters=True
     ),
@@ -80,7 +83,10 @@ def row(request: pytest.FixtureRequest) -> Row:
 @pytest.fixture(scope="session")
 def engine(row: Row, adapter: Adapter | None, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """One loaded engine, shared by the tests: what one of them leaves behind, the next one meets."""
-    if row.model == "safetensors":
+    if row.server:
+        url = request.getfixturevalue(f"{row.server}_url")
+        spec = ModelSpec.model_validate({"alias": "small", "url": url, "engine": row.engine})
+    elif row.model == "safetensors":
         folder: Path = request.getfixturevalue("smollm2")
         spec = ModelSpec.model_validate(
             {"alias": "small", "sources": [{"kind": "path", "path": str(folder)}], "engine": row.engine}

@@ -125,7 +125,7 @@ def test_greedy_answers_repeat(engine: Engine) -> None:
 def test_a_seed_repeats_a_sample_alone_and_in_a_crowd_and_no_seed_does_not(
     engine: Engine, noise: float
 ) -> None:
-    how = {"temperature": 1.2, "max_new_tokens": 16, "min_new_tokens": 8}
+    how = {"temperature": 1.2, "max_new_tokens": 16, "min_new_tokens": 16}
 
     async def crowd() -> list[str]:
         seeds = [7, 1, 2, 7, None, None]
@@ -247,8 +247,21 @@ def test_a_recursive_schema_is_kept(engine: Engine) -> None:
     assert text_of(chunks).startswith('{"v":')
 
 
+@pytest.fixture
+def no_score(engine: Engine, record_property: Any) -> bool:
+    """Whether the engine gives no scores of this model; then it has to say so."""
+    if engine.capabilities.score:
+        return False
+    with pytest.raises(UnsupportedError, match="scores no text"):
+        run(engine.score("The capital of France is", [" Paris"]))
+    record_property("refused", True)
+    return True
+
+
 @behaviour("score")
-def test_score_adds_up_and_prefers_what_greedy_decoding_says(engine: Engine) -> None:
+def test_score_adds_up_and_prefers_what_greedy_decoding_says(engine: Engine, no_score: bool) -> None:
+    if no_score:
+        return
     (one, two) = run(engine.score("The capital of France is", [" Paris, of course", " zebra 17 qq"]))
     assert one.total == pytest.approx(sum(one.token_logprobs))
     assert len(one.token_ids) == len(one.token_logprobs) > 0
@@ -258,7 +271,11 @@ def test_score_adds_up_and_prefers_what_greedy_decoding_says(engine: Engine) -> 
 
 
 @behaviour("score")
-def test_score_is_the_same_whatever_is_scored_beside_it(engine: Engine, score_noise: float) -> None:
+def test_score_is_the_same_whatever_is_scored_beside_it(
+    engine: Engine, score_noise: float, no_score: bool
+) -> None:
+    if no_score:
+        return
     prompt = "The quick brown fox jumps over the lazy dog, and " * 3
     tails = [" runs", " sleeps for a very long time indeed", " eats"]
     together = run(engine.score(prompt, tails))
@@ -270,7 +287,9 @@ def test_score_is_the_same_whatever_is_scored_beside_it(engine: Engine, score_no
 
 
 @behaviour("score", "logprobs")
-def test_score_agrees_with_generation(engine: Engine, noise: float) -> None:
+def test_score_agrees_with_generation(engine: Engine, noise: float, no_score: bool) -> None:
+    if no_score:
+        return
     prompt = "The quick brown fox jumps over"
     chunks = answer(engine, ask(prompt=prompt, max_new_tokens=6, min_new_tokens=6))
     tokens = [token for chunk in chunks for token in chunk.tokens]
@@ -312,7 +331,7 @@ def test_requests_with_different_parameters_share_a_batch_unharmed(engine: Engin
 @behaviour("logprobs")
 def test_logprobs_can_be_left_out(engine: Engine) -> None:
     chunks = answer(engine, ask(max_new_tokens=4, logprobs=False))
-    assert {token.logprob for chunk in chunks for token in chunk.tokens} == {None}
+    assert {token.logprob for chunk in chunks for token in chunk.tokens} <= {None}
 
 
 @behaviour("over-long prompt")
@@ -511,7 +530,7 @@ def test_memory_is_counted(engine: Engine) -> None:
             return engine.memory
 
     found = run(during())
-    if engine.name == "fake":
+    if engine.model.spec.elsewhere:
         assert (found.weights, found.kv_cache) == (0, 0)
     else:
         assert found.weights > 50_000_000 and found.kv_cache > 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import demo, doctor, extract, models, plan, talk
+from modelyard.cli import demo, doctor, engines, extract, models, plan, talk
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models.app, name="models")
+app.add_typer(engines.app, name="engines")
 app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(extract.extract)

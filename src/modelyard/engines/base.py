@@ -33,6 +33,7 @@ class Capabilities:
     images: bool = False
     adapters: bool = False
     embeddings: bool = False
+    tools: bool = False
     concurrent: bool = True
     context_length: int = 0
     parameters: frozenset[str] = field(default_factory=frozenset)
@@ -171,6 +172,18 @@ class Engine(ABC):
             raise UnsupportedError(
                 f"engine {self.name} cannot use the adapter '{adapter.name}'",
                 hint="Use engine: transformers.",
+            )
+
+    def refuse_tools(self, request: Request) -> None:
+        """For an engine that offers the model no functions.
+
+        Raises:
+            UnsupportedError: some are given.
+        """
+        if request.tools:
+            raise UnsupportedError(
+                f"engine {self.name} offers '{self.model.spec.alias}' no tools",
+                hint="Leave tools out, or use an engine that has them: endpoint, inference_api or vllm.",
             )
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:

@@ -132,6 +132,7 @@ class FakeEngine(Engine):
 
     def _job(self, request: Request) -> Job:
         self.refuse_adapter(request.adapter)
+        self.refuse_tools(request)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids = self._ids(_text(prompt))
         budget, warnings = answer_room(request.params, len(ids), self._context)

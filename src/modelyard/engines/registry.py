@@ -11,6 +11,7 @@ _CLASSES = {
     "openvino": "modelyard.engines.openvino:OpenVINOEngine",
     "llamacpp": "modelyard.engines.llamacpp:LlamaCppEngine",
     "transformers": "modelyard.engines.transformers:TransformersEngine",
+    "endpoint": "modelyard.engines.endpoint:EndpointEngine",
     "fake": "modelyard.engines.fake:FakeEngine",
 }
 

@@ -143,6 +143,7 @@ class LlamaCppEngine(Engine):
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
         self._check_generates()
         params = request.params
+        self.refuse_tools(request)
         lora = self._lora(request.adapter)
         ids, warnings = self._encode(
             request.prompt if request.prompt is not None else (request.messages or ())

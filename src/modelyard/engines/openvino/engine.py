@@ -157,6 +157,7 @@ class OpenVINOEngine(Engine):
 
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
         self.refuse_adapter(request.adapter)
+        self.refuse_tools(request)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
         ids, _, _, warnings = self._encode(prompt)
         count = len(ids)

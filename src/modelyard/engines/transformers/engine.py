@@ -126,6 +126,7 @@ class TransformersEngine(Engine):
     def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
         from modelyard.engines.detokenize import TextStream
 
+        self.refuse_tools(request)
         instance, facts = self._open(), self._facts
         if facts.kind == "embedding":
             raise UnsupportedError(

@@ -1,0 +1,395 @@
+"""A model that runs behind a URL, on any server that speaks OpenAI's protocol.
+
+The server is asked at the start what it can do (`probe`); what it cannot is refused here, before anything
+is sent. A caller that leaves closes its connection, which ends the server's work on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from modelyard import portal
+from modelyard.catalog.model import Model
+from modelyard.catalog.spec import HubSource
+from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.continuations import Pair, cut
+from modelyard.engines.endpoint.dialects import STANDARD, Dialect
+from modelyard.engines.endpoint.http import Http, late
+from modelyard.engines.endpoint.payload import body_of, relaxed, wire_messages
+from modelyard.engines.endpoint.probe import Found, Wire, examine, look
+from modelyard.engines.endpoint.replies import Reply
+from modelyard.engines.endpoint.settings import OPTIONS, Settings, read_url
+from modelyard.engines.limits import answer_room, check_continuations, check_prompt
+from modelyard.errors import (
+    EngineCrashedError,
+    InvalidArgumentError,
+    ModelyardError,
+    PromptTooLongError,
+    UnsupportedError,
+)
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, Warning
+
+_TEMPLATE_TOKENS = 512  # room for what a chat template may add
+_MESSAGE_TOKENS = 16  # and for what it adds to each message
+
+
+class HttpWire:
+    """OpenAI's routes."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def chat(
+        self, body: Mapping[str, Any], deadline: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        return self._http.stream(f"{self._http.base}/chat/completions", body, deadline)
+
+    def complete(
+        self, body: Mapping[str, Any], deadline: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        return self._http.stream(f"{self._http.base}/completions", body, deadline)
+
+
+class EndpointEngine(Engine):
+    """A model behind `url`."""
+
+    name = "endpoint"
+    OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
+        super().__init__(model, options)
+        settings = Settings.read(options)
+        if not model.spec.url:
+            raise InvalidArgumentError(
+                f"'{model.spec.alias}' has no url", hint="Add url: https://host/v1 to it in the catalogue."
+            )
+        self.options.pop("api_key", None)  # it stands in the settings, which show it to nobody
+        self._open(read_url(model.spec.url), settings)
+
+    def _open(self, base: str, settings: Settings) -> None:
+        self._settings = settings
+        self._title = f"'{self.model.spec.alias}' at {base.split('://')[1].rpartition('@')[2]}"
+        self._http = Http(base, settings, self._title)
+        self._wire: Wire = HttpWire(self._http)
+        self._active = 0
+        try:
+            self._found = portal.run(self._probe())
+        except BaseException:
+            self._http.close()
+            raise
+
+    async def _probe(self) -> Found:
+        found = await look(self._http, self._settings, self._wanted(), self._title)
+        return await examine(found, self._wire) if self._settings.probe else found
+
+    def _wanted(self) -> str | None:
+        """The model's name on the server, as far as the catalogue tells."""
+        sources = self.model.spec.sources
+        return sources[0].repo if sources and isinstance(sources[0], HubSource) else None
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return f"httpx2 {importlib.metadata.version('httpx2')}"
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the server is talked to."""
+        return self._found.dialect
+
+    @property
+    def capabilities(self) -> Capabilities:
+        found, dialect = self._found, self._found.dialect
+        extra = {*dialect.parameters, *(("min_new_tokens",) if dialect.exact_minimum else ())}
+        own = {
+            "max_new_tokens",
+            "max_length",
+            "min_length",
+            "do_sample",
+            "num_return_sequences",
+            "return_full_text",
+        }
+        return Capabilities(
+            chat=found.chat,
+            schema="schema" in found.forms,
+            regex="regex" in found.forms,
+            choices="choices" in found.forms,
+            logprobs=found.logprobs,
+            score=found.score,
+            images=found.images,
+            adapters=bool(found.adapters),
+            tools=found.tools and found.chat,
+            context_length=found.context,
+            parameters=frozenset({*STANDARD, *extra, *own}),
+        )
+
+    @property
+    def precision(self) -> str:
+        return f"as {self.server} serves it"
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return replace(super().fingerprint, revision=f"{self.model.revision}: {self._found.model}")
+
+    @property
+    def server(self) -> str:
+        """The server's kind and version, as far as it tells them."""
+        return f"{self._found.dialect.name} {self._found.version}".strip()
+
+    @property
+    def active(self) -> int:
+        return self._active
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(0, 0)
+
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        async with contextlib.aclosing(portal.bridge(self._generate(request))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        if request.deadline is not None and time.monotonic() >= request.deadline:
+            raise late(0)
+        self._check(request)
+        body, warnings = await self._body(request)
+        send = self._wire.chat if request.messages is not None else self._wire.complete
+        reply = Reply(
+            self._title,
+            request.logprobs and self._found.logprobs,
+            self.dialect.bound_logprobs if request.constraint else self.dialect.free_logprobs,
+            (*warnings, *self._unsaid(request)),
+        )
+        self._active += 1
+        try:
+            async with (
+                contextlib.aclosing(send(body, request.deadline)) as pieces,
+                contextlib.aclosing(reply.chunks(pieces)) as chunks,
+            ):
+                async for chunk in chunks:
+                    yield _judged(chunk, request, reply) if chunk.finish_reason else chunk
+        except PromptTooLongError as error:
+            raise await self._counted(error, request) from error
+        except ModelyardError as error:
+            raise self._lost(error) from error
+        finally:
+            self._active -= 1
+
+    def _lost(self, error: ModelyardError) -> ModelyardError:
+        """The error that the caller gets; an engine whose server is its own knows more."""
+        return error
+
+    def _check(self, request: Request) -> None:
+        if self._http.patience.closed:
+            raise EngineCrashedError(self._http.patience.closed)
+        if request.messages is not None and not self._found.chat:
+            raise UnsupportedError(
+                f"{self._title} takes no messages: {self._found.why.get('chat', '')}",
+                hint="Give the prompt as it stands: raw=True.",
+            )
+        if request.prompt == "":
+            raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
+        adapter = request.adapter
+        if adapter is not None and adapter.name not in self._found.adapters:
+            known = ", ".join(self._found.adapters) or "none"
+            raise UnsupportedError(f"{self._title} has no adapter '{adapter.name}'", hint=f"It has: {known}.")
+
+    def _unsaid(self, request: Request) -> tuple[Warning, ...]:
+        if not request.logprobs or self._found.logprobs:
+            return ()
+        return (
+            Warning("logprobs_missing", f"no logprobs: {self._found.why.get('logprobs', 'none are given')}"),
+        )
+
+    # -- from a request to a body ----------------------------------------------------------------------
+
+    async def _body(self, request: Request) -> tuple[dict[str, Any], tuple[Warning, ...]]:
+        model = self._found.model if request.adapter is None else request.adapter.name
+        budget, least, warnings = await self._room(request)
+        if request.constraint is None:
+            return body_of(request, self._found, model, budget, least), warnings
+        # A grammar may take a while to compile.
+        body = await asyncio.to_thread(body_of, request, self._found, model, budget, least)
+        return body, (*warnings, *relaxed(request.constraint))
+
+    async def _room(self, request: Request) -> tuple[int, int, tuple[Warning, ...]]:
+        """Most and least tokens of the answer; the prompt is counted only where that may matter."""
+        params, context = request.params, self._found.context
+        whole = params.max_length is not None or params.min_length
+        most = params.answer_budget(0)
+        if not whole and (not context or _most_tokens(request) + most <= context):
+            return most, params.answer_minimum(0), ()
+        prompt = request.prompt if request.prompt is not None else request.messages or ()
+        if not whole and not self.dialect.tokenizer:
+            return most, params.answer_minimum(0), ()  # the server says so if it is too much
+        count = await self._count(prompt)
+        budget, warnings = answer_room(params, count, context or count + most + 1)
+        return budget, params.answer_minimum(count), warnings
+
+    async def _counted(self, error: PromptTooLongError, request: Request) -> PromptTooLongError:
+        """The same error with both counts, where the server did not give them."""
+        prompt = request.prompt if request.prompt is not None else request.messages or ()
+        if not self._found.context or not self.dialect.tokenizer:
+            return error
+        try:
+            check_prompt(await self._count(prompt), self._found.context, least=1)
+        except PromptTooLongError as better:
+            return better
+        return error
+
+    # -- counting and scoring --------------------------------------------------------------------------
+
+    async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
+        """As `Engine.count_tokens`; where the server has no route for it, by a request for one token."""
+        return await portal.call(self._count(prompt))
+
+    async def _count(self, prompt: str | Sequence[Message]) -> int:
+        if isinstance(prompt, str):
+            if self.dialect.tokenizer:
+                return len(await self._tokenize(prompt, special=True))
+            pieces = self._wire.complete({**self._smallest(), "prompt": prompt})
+        else:
+            messages = wire_messages(prompt, self._found)
+            if self.dialect.tokenizer == "vllm" and not any(one.images for one in prompt):
+                asked = {"model": self._found.model, "messages": messages, "add_generation_prompt": True}
+                return int((await self._http.ask("POST", f"{self._http.root}/tokenize", asked))["count"])
+            if self.dialect.tokenizer == "llamacpp" and not any(one.images for one in prompt):
+                applied = await self._http.ask(
+                    "POST", f"{self._http.root}/apply-template", {"messages": messages}
+                )
+                return len(await self._tokenize(applied["prompt"], special=True))
+            pieces = self._wire.chat({**self._smallest(), "messages": messages})
+        return await self._told(pieces)
+
+    def _smallest(self) -> dict[str, Any]:
+        return {"model": self._found.model, "max_tokens": 1, "temperature": 0, "stream": False}
+
+    async def _told(self, pieces: AsyncGenerator[dict[str, Any], None]) -> int:
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                if piece.get("usage"):
+                    return int(piece["usage"]["prompt_tokens"])
+        raise UnsupportedError(f"{self._title} does not count tokens", hint="")
+
+    async def _tokenize(self, text: str, *, special: bool) -> list[int]:
+        if self.dialect.tokenizer == "vllm":
+            asked = {"model": self._found.model, "prompt": text, "add_special_tokens": special}
+        else:
+            asked = {"content": text, "add_special": special, "parse_special": True}
+        found: list[int] = (await self._http.ask("POST", f"{self._http.root}/tokenize", asked))["tokens"]
+        return found
+
+    async def score(
+        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+    ) -> tuple[Score, ...]:
+        texts = check_continuations(continuations)
+        return await portal.call(self._score(prompt, texts, adapter))
+
+    async def _score(
+        self, prompt: str | Sequence[Message], texts: tuple[str, ...], adapter: Adapter | None
+    ) -> tuple[Score, ...]:
+        found = self._found
+        if not found.score or not self.dialect.tokenizer:
+            why = found.why.get("score", "it tells no token ids")
+            raise UnsupportedError(
+                f"{self._title} scores no text: {why}", hint="Use vLLM, or an engine in process."
+            )
+        model = found.model if adapter is None else adapter.name
+        text = prompt if isinstance(prompt, str) else await self._written(prompt)
+        pairs = await self._pairs(text, texts, special=isinstance(prompt, str))
+        return tuple(await asyncio.gather(*(self._score_pair(model, one) for one in pairs)))
+
+    async def _written(self, messages: Sequence[Message]) -> str:
+        """The messages as the server's chat template writes them."""
+        written = wire_messages(messages, self._found)
+        asked = {"model": self._found.model, "messages": written, "add_generation_prompt": True}
+        ids = (await self._http.ask("POST", f"{self._http.root}/tokenize", asked))["tokens"]
+        back = {"model": self._found.model, "tokens": ids}
+        return str((await self._http.ask("POST", f"{self._http.root}/detokenize", back))["prompt"])
+
+    async def _pairs(self, prompt: str, texts: tuple[str, ...], *, special: bool) -> list[Pair]:
+        """Cut as everywhere; the pieces that the rule asks for are tokenised beforehand."""
+        wanted: list[str] = []
+
+        def note(text: str) -> list[int]:
+            wanted.append(text)
+            return [0, 0]
+
+        cut(prompt, texts, note, context=2)
+        ids = await asyncio.gather(*(self._tokenize(one, special=special) for one in wanted))
+        known = dict(zip(wanted, ids, strict=True))
+        return cut(prompt, texts, known.__getitem__, self._found.context or 2**31)
+
+    async def _score_pair(self, model: str, pair: Pair) -> Score:
+        before, after = pair
+        body = {
+            "model": model,
+            "prompt": [*before, *after],
+            "max_tokens": 1,
+            "temperature": 0,
+            "echo": True,
+            "logprobs": 1,
+            "stream": False,
+            "return_tokens_as_token_ids": True,
+        }
+        listed: Mapping[str, Any] = {}
+        async with contextlib.aclosing(self._wire.complete(body)) as pieces:
+            async for piece in pieces:
+                listed = piece["choices"][0].get("logprobs") or {}
+        start, end = len(before), len(before) + len(after)
+        values = tuple(min(0.0, float(one)) for one in listed["token_logprobs"][start:end])
+        best = listed["top_logprobs"][start:end]
+        greedy = all(value >= max(top.values()) - 1e-6 for value, top in zip(values, best, strict=True))
+        return Score(sum(values), values, tuple(after), greedy)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        if self.model.spec.task != "embedding":
+            return await super().embed(texts)
+        body = {"model": self._found.model, "input": list(texts), "encoding_format": "float"}
+        asked = self._http.ask("POST", f"{self._http.base}/embeddings", body)
+        listed = (await portal.call(asked))["data"]
+        listed.sort(key=lambda one: one["index"])
+        return tuple(_of_length_1(one["embedding"]) for one in listed)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _most_tokens(request: Request) -> int:
+    """At least as many tokens as the prompt has: none stands for less than a byte."""
+    if request.prompt is not None:
+        return len(request.prompt.encode()) + 8
+    messages = request.messages or ()
+    if any(message.images for message in messages):
+        return 2**31  # how many tokens an image makes, the server knows
+    written = sum(len(message.text.encode()) + _MESSAGE_TOKENS for message in messages)
+    offered = sum(len(json.dumps(dict(one.parameters))) + len(one.description) + 64 for one in request.tools)
+    return written + offered + _TEMPLATE_TOKENS
+
+
+def _judged(chunk: Chunk, request: Request, reply: Reply) -> Chunk:
+    """The last chunk, with a word where the server did not keep the form that it took on."""
+    if request.constraint is None or chunk.finish_reason != "stop" or chunk.tool_calls:
+        return chunk
+    from modelyard.engines.grammar import check_answer
+
+    problem = check_answer(request.constraint, "".join(reply.text))
+    if problem is None:
+        return chunk
+    return replace(chunk, warnings=(*chunk.warnings, Warning("constraint_not_met", problem)))
+
+
+def _of_length_1(values: Sequence[float]) -> tuple[float, ...]:
+    length = sum(value * value for value in values) ** 0.5 or 1.0
+    return tuple(value / length for value in values)
