@@ -51,6 +51,7 @@ ENGINES: dict[str, Row] = {
     "worker-openvino": Row("openvino", options={"worker": True}, noise=1.0),
     "llamacpp": Row("llamacpp", adapters=True),
     "endpoint": Row("endpoint", server="llama"),
+    "inference_api": Row("inference_api", server="llama"),
     "transformers": Row(
         "transformers", "safetensors", noise=0.5, score_noise=0.05, vision=True, adapters=True
     ),

@@ -12,6 +12,7 @@ _CLASSES = {
     "llamacpp": "modelyard.engines.llamacpp:LlamaCppEngine",
     "transformers": "modelyard.engines.transformers:TransformersEngine",
     "endpoint": "modelyard.engines.endpoint:EndpointEngine",
+    "inference_api": "modelyard.engines.inference_api:InferenceAPIEngine",
     "fake": "modelyard.engines.fake:FakeEngine",
 }
 

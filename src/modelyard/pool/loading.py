@@ -14,6 +14,7 @@ from modelyard.catalog.progress import Progress
 from modelyard.catalog.pull import find_local, pull
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Engine
+from modelyard.engines.progress import reporting_to
 from modelyard.engines.registry import availability, installed_engine
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError
 from modelyard.pool.budget import read_bytes
@@ -106,6 +107,7 @@ class Loading:
     placement: Placement
     predicted: int
     forecast: Forecast | None = None
+    progress: Progress | None = None
 
     def load(self) -> Engine:
         """Loads it. Blocks."""
@@ -114,7 +116,8 @@ class Loading:
             from modelyard.engines.worker import in_worker
 
             kind = in_worker(kind)
-        return kind(self.model, self.placement.engine)
+        with reporting_to(self.progress):
+            return kind(self.model, self.placement.engine)
 
 
 def prepare(
@@ -135,9 +138,10 @@ def prepare(
     made = plan(spec, availability(), model=model)
     engine = installed_engine(made.engine)
     if placement.memory is not None:
-        return Loading(model, engine, placement, placement.memory)
+        return Loading(model, engine, placement, placement.memory, progress=progress)
     forecast = _forecast(model, made.engine, placement)
-    return Loading(model, engine, placement, _predicted(made, placement, forecast), forecast)
+    predicted = _predicted(made, placement, forecast)
+    return Loading(model, engine, placement, predicted, forecast, progress)
 
 
 def load_engine(

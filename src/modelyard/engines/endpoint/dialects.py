@@ -23,6 +23,8 @@ class Dialect:
         free_logprobs: of which distribution its logprobs are, in an answer of free form.
         bound_logprobs: likewise in one of a set form.
         seeds: how many seeds it tells apart.
+        keeps: a connection can be used again; llama.cpp's server closes one without a word 5 s after it was
+            opened, and a request that was just sent on it is lost.
         exact_minimum: a least number of tokens can be kept only where it is the largest too.
     """
 
@@ -35,6 +37,7 @@ class Dialect:
     free_logprobs: LogprobOf = "unknown"
     bound_logprobs: LogprobOf = "unknown"
     seeds: int = 2**63
+    keeps: bool = True
     exact_minimum: bool = False
 
 
@@ -66,6 +69,7 @@ _LLAMACPP = Dialect(
     free_logprobs="model",
     bound_logprobs="model",
     seeds=2**32 - 1,  # the largest 32-bit number asks for a random one
+    keeps=False,
     exact_minimum=True,
 )
 _SGLANG = Dialect(

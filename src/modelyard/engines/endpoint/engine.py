@@ -77,13 +77,16 @@ class EndpointEngine(Engine):
         self._settings = settings
         self._title = f"'{self.model.spec.alias}' at {base.split('://')[1].rpartition('@')[2]}"
         self._http = Http(base, settings, self._title)
-        self._wire: Wire = HttpWire(self._http)
         self._active = 0
         try:
+            self._wire = self._wired(self._http, settings)
             self._found = portal.run(self._probe())
         except BaseException:
             self._http.close()
             raise
+
+    def _wired(self, http: Http, settings: Settings) -> Wire:
+        return HttpWire(http)
 
     async def _probe(self) -> Found:
         found = await look(self._http, self._settings, self._wanted(), self._title)
@@ -91,8 +94,12 @@ class EndpointEngine(Engine):
 
     def _wanted(self) -> str | None:
         """The model's name on the server, as far as the catalogue tells."""
-        sources = self.model.spec.sources
-        return sources[0].repo if sources and isinstance(sources[0], HubSource) else None
+        return self._repo
+
+    @property
+    def _repo(self) -> str | None:
+        """The model's name on the Hub."""
+        return next((one.repo for one in self.model.spec.sources if isinstance(one, HubSource)), None)
 
     @classmethod
     def missing(cls) -> str | None:

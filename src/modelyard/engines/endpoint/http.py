@@ -24,6 +24,7 @@ _BUSY = frozenset({429, 503})
 FIRST_PAUSE = 0.5  # seconds before the second attempt; doubled each time
 _KEPT = 4.0  # seconds that an idle connection is kept: uvicorn, the usual server, closes it after 5
 _END = 0.5  # seconds that the end of an answer is waited for, once it has been said
+_DONE = "[DONE]"
 _LARGEST = 64 * 2**20  # bytes of one event
 T = TypeVar("T")
 
@@ -106,6 +107,7 @@ class Http:
         self._settings = settings
         self._title = title
         self._opened: httpx2.AsyncClient | None = None
+        self._keeps = True
 
     def client(self) -> httpx2.AsyncClient:
         """The client; it belongs to the portal's event loop, as its connections do.
@@ -132,7 +134,7 @@ class Http:
             timeout=httpx2.Timeout(settings.timeout, connect=settings.connect_timeout),
             limits=httpx2.Limits(
                 max_connections=settings.max_connections,
-                max_keepalive_connections=settings.max_connections,
+                max_keepalive_connections=settings.max_connections if self._keeps else 0,
                 keepalive_expiry=_KEPT,
             ),
         )
@@ -171,16 +173,21 @@ class Http:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, method: str, url: str, body: Mapping[str, Any] | None, deadline: float | None
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        deadline: float | None,
+        headers: Mapping[str, str] = {},
     ) -> AsyncIterator[httpx2.Response]:
         """A response whose status is good and whose body is still to come."""
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
 
         async def send() -> httpx2.Response:
             client = self.client()
-            headers = {"Content-Type": "application/json"} if content is not None else {}
+            kind = {"Content-Type": "application/json"} if content is not None else {}
             try:
-                request = client.build_request(method, url, content=content, headers=headers)
+                request = client.build_request(method, url, content=content, headers={**headers, **kind})
                 return await self.patience.wait(
                     client.send(request, stream=True), self._settings.timeout, "has not answered", deadline
                 )
@@ -232,27 +239,42 @@ class Http:
     async def _events(
         self, response: httpx2.Response, deadline: float | None
     ) -> AsyncGenerator[dict[str, Any], None]:
-        made = 0
-        longest = self._settings.timeout
-        async with contextlib.aclosing(_data(response)) as lines:
-            while True:
-                try:
-                    data = await self.patience.wait(anext(lines), longest, "has sent nothing", deadline, made)
-                except StopAsyncIteration:
-                    return  # whether the answer is whole is seen by what it says
-                except httpx2.TransportError as error:
-                    raise self._failed(error, deadline) from error
-                if data == "[DONE]":
-                    await self._drained(lines)
+        async with contextlib.aclosing(self._waited(_data(response), deadline)) as events:
+            async for data in events:
+                if data == _DONE:
+                    await self._drained(events)
                     return
                 yield piece(self._title, data)
-                made += 1
-                longest = self._settings.stall_timeout
+
+    async def lines(self, response: httpx2.Response, deadline: float | None) -> AsyncGenerator[str, None]:
+        """The lines of a response, for a client that reads events out of them itself."""
+        source = aiter(response.aiter_lines())
+        async with contextlib.aclosing(self._waited(source, deadline)) as lines:
+            async for line in lines:
+                if line.strip() == f"data: {_DONE}":
+                    await self._drained(lines)
+                yield line
+
+    async def _waited(self, source: AsyncIterator[str], deadline: float | None) -> AsyncGenerator[str, None]:
+        """What comes, each piece waited for as long as is agreed."""
+        made = 0
+        longest = self._settings.timeout
+        while True:
+            try:
+                data = await self.patience.wait(anext(source), longest, "has sent nothing", deadline, made)
+            except StopAsyncIteration:
+                return  # whether the answer is whole is seen by what it says
+            except httpx2.TransportError as error:
+                raise self._failed(error, deadline) from error
+            yield data
+            made += 1
+            longest = self._settings.stall_timeout
 
     async def _drained(self, lines: AsyncGenerator[str, None]) -> None:
         """Reads to the end, without which the connection could not be used again; not for long."""
-        with contextlib.suppress(DeadlineExceededError, httpx2.TransportError):
-            await self.patience.wait(anext(lines, ""), _END, "has not ended its answer")
+        with contextlib.suppress(ModelyardError):
+            while await self.patience.wait(anext(lines, None), _END, "has not ended its answer") is not None:
+                pass
 
     async def _read(self, response: httpx2.Response, deadline: float | None) -> bytes:
         longest = self._settings.timeout
@@ -275,6 +297,11 @@ class Http:
         """Ends all requests and connections."""
         self.patience.close(why)
         portal.wait_until_closed(self._close())
+
+    async def forget_connections(self) -> None:
+        """From now on each request has a connection of its own."""
+        self._keeps = False
+        await self._close()
 
     async def _close(self) -> None:
         client, self._opened = self._opened, None

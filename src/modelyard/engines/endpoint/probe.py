@@ -87,6 +87,8 @@ async def look(http: Http, settings: Settings, wanted: str | None, title: str) -
     version = ""
     if dialect.name == "openai" and settings.dialect is None:
         dialect, version = await _by_info(http, dialect)
+    if not dialect.keeps:
+        await http.forget_connections()
     model = _named(listed, settings.model or wanted, dialect, title, said=settings.model is not None)
     entry = next((one for one in listed if one.get("id") == model), {})
     context = settings.context_length or _context(entry)

@@ -74,7 +74,9 @@ _RECIPES = (
         name="openvino-export",
         purpose="optimum-intel, which exports models to OpenVINO's form",
         hardware="cpu",
-        steps=((_TORCH,), (_TORCH, "optimum-intel[openvino]==2.2.*")),
+        # Each of its architectures has versions of transformers that it can be exported with; most go with 5.0,
+        # Qwen2-VL, Qwen2.5-VL and Gemma with nothing above it.
+        steps=((_TORCH,), (_TORCH, "optimum-intel[openvino]==2.2.*", "transformers==5.0.*")),
         distributions=("optimum-intel", "optimum", "openvino", "nncf", "torch", "transformers"),
         imports="optimum.intel.openvino",
         # OpenVINO and nncf report to Google Analytics where openvino-telemetry is there, and go on without it.
