@@ -50,6 +50,23 @@ def llama_url(small_gguf: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def vllm_environment() -> Any:
+    """vLLM, installed in an environment of its own."""
+    from tests.environments import shared
+
+    return shared("vllm")
+
+
+@pytest.fixture(scope="module")
+def export_environment() -> Iterator[Any]:
+    """OpenVINO's exporter, in an environment of its own; for the tests of one file, since plans change with it."""
+    from tests.environments import shared, unshare
+
+    yield shared("openvino-export")
+    unshare("openvino-export")
+
+
+@pytest.fixture(scope="session")
 def smollm2(small_gguf: Path) -> Path:
     """The small model as transformers reads it: safetensors in float32, with its tokenizer."""
     from tests import models

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,3 +47,28 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) ->
             return
         time.sleep(0.05)
     raise AssertionError(f"{url} does not answer")
+
+
+@contextlib.contextmanager
+def vllm_server(python: Path, model: Path, name: str) -> Iterator[str]:
+    """vLLM's own server, as a user would start it; gives its address."""
+    port = free_port()
+    line = [
+        str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", name,
+        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", "--enforce-eager",
+        "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
+    ]  # fmt: skip
+    more = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    process = subprocess.Popen(
+        line,
+        env={**os.environ, **more},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process, 400)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -87,21 +87,6 @@ def test_a_call_that_cannot_be_meant_says_what_is_wrong(
         create_llm(**arguments)
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ({"use_inference_api": True}, "no engine 'inference_api'"),
-        ({"inference_api_url": "https://host.example/v1"}, "no engine 'inference_api'"),
-        ({"engine": "vllm"}, "no engine 'vllm'"),
-    ],
-)
-def test_what_this_version_cannot_run_is_refused_when_it_is_used(
-    pool: Pool, how: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(UnsupportedError, match=words):
-        create_llm("huggingface", model="smollm2-135m", pool=pool, **how).generate("Hello")
-
-
 def test_a_quantization_that_the_engine_cannot_load_with_is_refused(pool: Pool) -> None:
     with pytest.raises(UnsupportedError, match="quantization '4bit'"):
         create_llm("fake", quantization="4bit", pool=pool).generate("Hello")

@@ -20,8 +20,10 @@ from modelyard.catalog.load import load_catalog
 from modelyard.catalog.spec import ModelSpec
 from modelyard.create import create_llm
 from modelyard.engines.base import Engine
+from modelyard.engines.registry import engine_class
 from modelyard.errors import (
     EngineCrashedError,
+    EngineNotInstalledError,
     InvalidArgumentError,
     ModelyardError,
     ResourceExhaustedError,
@@ -215,9 +217,18 @@ def test_after_a_crash_the_next_request_finds_a_fresh_engine(pool: Pool) -> None
     assert text and old is not new
 
 
-def test_an_engine_that_this_version_lacks_is_an_error_of_its_own(pool: Pool) -> None:
-    with pytest.raises(UnsupportedError, match="'vllm'"):
+def test_an_engine_that_is_not_installed_says_how_to_get_it(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELYARD_DATA", str(tmp_path))
+    with pytest.raises(EngineNotInstalledError, match="modelyard engines install vllm"):
         asyncio.run(lease(pool, ModelSpec(alias="x", engine="vllm", url="http://127.0.0.1:9")))
+
+
+def test_an_engine_that_nobody_knows_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(UnsupportedError, match="'vlllm'") as caught:
+        engine_class("vlllm")
+    assert "vllm" in caught.value.hint
 
 
 # -- room --------------------------------------------------------------------------------------------------

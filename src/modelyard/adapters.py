@@ -77,6 +77,8 @@ class Adapters:
                 f"adapter is '{name}', and '{self._spec.alias}' is an adapter itself",
                 hint="Name one of them; create_llm(base) lets every request choose its own.",
             )
+        if self._spec.elsewhere:
+            return Adapter(name, "")  # the server's own, by the name that it has there
         if name not in self._found:
             spec = self._catalog.resolve(name).model_copy(update={"adapter": True})
             self._found[name] = self._adapter(spec, await self._pulled(spec, pool))

@@ -49,7 +49,8 @@ def create_llm(
         model: alias or Hub id, with a provider name.
         model_path: a GGUF file or a folder.
         model_type: `gguf` or `pipeline`; found out where not given.
-        api_key: a Hub token for this model, before those of the environment.
+        api_key: a token for this model, before those of the environment: the Hub's, or of the server that it
+            runs on.
         use_inference_api: run on the hosted Inference API.
         inference_api_url: another address of it.
         device: where the weights are held, as the engine names it.
@@ -78,17 +79,25 @@ def create_llm(
         asked.changes |= {"engine": "inference_api", "url": inference_api_url}
     if engine is not None:
         asked.changes["engine"] = engine
+    runs_on = asked.changes.get("engine", spec.engine)
+    elsewhere = runs_on in ("endpoint", "inference_api") or (runs_on == "auto" and spec.url is not None)
+    if elsewhere and device is not None:
+        message = f"device '{device}': the model runs on a server, which has chosen its own"
+        asked.warnings.append(Warning("device_ignored", message))
+        device = None
     if quantization is not None:
         asked.changes["quantization"] = quantization
     asked.read_loading({"device_map": device_map, **(model_kwargs or {})})
     asked.read_pipeline(pipeline_kwargs or {}, params)
     given = {**(options or {}), **asked.options, "device": device}
+    if elsewhere and api_key is not None:
+        given["api_key"] = api_key
     settings = {
         "provider": name, "model": model or name, "model_path": model_path, "model_type": model_type,
         "use_inference_api": use_inference_api, "inference_api_url": inference_api_url, "device": device,
         "device_map": device_map, "quantization": quantization, **params,
     }  # fmt: skip
-    if pool is None and (offline or api_key):
+    if pool is None and (offline or (api_key and not elsewhere)):
         pool = Pool(offline=bool(offline), token=api_key)
     return LLM(
         _changed(spec, asked.changes),

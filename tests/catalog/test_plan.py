@@ -155,6 +155,78 @@ def test_quantisation_is_transformers_for_hub_files_and_nothing_for_gguf():
     assert found.engine == "openvino" and "quantised already" in found.reasons[0]
 
 
+EXPORT = {**ALL, "openvino-export": None}
+HUB = ModelSpec(alias="m", sources=(HubSource(repo="o/n"),))
+
+
+@pytest.mark.parametrize("quantization", [None, "4bit", "8bit"])
+def test_on_a_cpu_hub_files_are_exported_where_the_exporter_is_installed(quantization):
+    spec = HUB.model_copy(update={"quantization": quantization})
+    found = plan(spec, EXPORT, device=CPU)
+    assert found.engine == "openvino" and "exported for OpenVINO" in found.reasons[-1]
+    without = plan(spec, {**ALL, "openvino-export": "modelyard engines install openvino-export"}, device=CPU)
+    assert without.engine == "transformers"
+    assert "modelyard engines install openvino-export" in without.reasons[-1]
+    fallback = plan(spec, {**EXPORT, "openvino": "pip install modelyard"}, device=CPU)
+    assert fallback.engine == "transformers"
+    gpu = plan(spec, EXPORT, device=named_gpu("l4"))
+    assert gpu.engine == "transformers" and "OpenVINO" not in gpu.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trust_remote_code": "a" * 40},
+        {"allow_pickle": True},
+        {"task": "embedding"},
+        {"task": "seq2seq"},
+        {"options": {"dtype": "float32"}},
+        {"options": {"attn_implementation": "eager"}},
+        {"options": {"load_in_4bit": True}},
+        {"options": {"device_map": "auto"}},
+        {"options": {"device": "cuda:0"}},
+        {"options": {"kv_cache_gb": 0.5}},
+    ],
+    ids=str,
+)
+def test_what_transformers_alone_can_do_stays_there(changes):
+    found = plan(HUB.model_copy(update=changes), EXPORT, device=CPU)
+    assert found.engine == "transformers" and "OpenVINO" not in found.reasons[-1]
+
+
+def test_options_that_both_have_decide_nothing():
+    options = {"device": "cpu", "threads": 2, "kv_cache_gb": 1, "worker": True, "dtype": None}
+    assert plan(HUB.model_copy(update={"options": options}), EXPORT, device=CPU).engine == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "engine"),
+    [
+        ("llama-2-70b", "generation", "openvino"),
+        ("t5-large", "generation", "transformers"),
+        ("gemma-3-4b", "generation", "transformers"),
+        ("llama-2-70b", "vision", "transformers"),
+    ],
+)
+def test_the_architecture_decides_whether_it_is_exported(name, task, engine):
+    spec = folder(name).model_copy(update={"task": task})
+    found = plan(spec, EXPORT, device=CPU, load=Workload(1, 512))
+    assert found.engine == engine
+    if engine == "openvino":
+        assert found.memory.verdict == "fits at 4-bit" or found.memory.how.engine == "openvino"
+
+
+def test_a_vision_model_whose_images_can_be_counted_is_exported():
+    Path("vl").mkdir()
+    text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+    for kind, engine in (("qwen2_5_vl", "openvino"), ("llava", "transformers")):
+        config = {"model_type": kind, **text, "vision_config": {"depth": 2}}
+        (Path("vl") / "config.json").write_text(json.dumps(config))
+        spec = ModelSpec(alias="m", sources=(PathSource(path="vl"),), task="vision")
+        assert plan(spec, EXPORT, device=CPU).engine == engine
+    assert plan(HUB.model_copy(update={"task": "vision"}), EXPORT, device=CPU).engine == "transformers"
+
+
 def test_vectors_from_a_gguf_are_made_by_llamacpp():
     assert plan(gguf("qwen3").model_copy(update={"task": "embedding"}), ALL).engine == "llamacpp"
 

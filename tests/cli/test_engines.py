@@ -40,7 +40,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     extra = "Provides-Extra: openvino\nRequires-Dist: torchvision\n"
     for name in ("optimum", "openvino", "nncf", "transformers"):
         extra += f'Requires-Dist: {name}; extra == "openvino"\n'
-        stand_in(wheels, name, "1.0", ())
+        stand_in(wheels, name, "5.0.0" if name == "transformers" else "1.0", ())
     stand_in(wheels, "torch", "2.13.0", ("torch.py",))
     stand_in(wheels, "torchvision", "0.29.2", ("torchvision.py",))
     stand_in(wheels, "optimum_intel", "2.2.0", ("optimum/intel/openvino/__init__.py",), extra)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests import models
 from tests.contract.matrix import Matrix
+from tests.environments import shared, unshare
 
 from modelyard.catalog.load import load_catalog
 from modelyard.catalog.spec import ModelSpec
@@ -26,6 +27,7 @@ class Row:
         engine: its name.
         model: an alias of the starter catalogue, or `safetensors` for the small model in the Hub's form.
         options: of the engine.
+        environment: that the engine lives in.
         server: it runs on a server that was started for it; which one.
         noise: nats by which a logprob may move when the batch around it changes.
         score_noise: nats by which a token's score may move with what is scored beside it.
@@ -36,6 +38,7 @@ class Row:
     engine: str
     model: str = "smollm2-135m"
     options: dict[str, Any] = field(default_factory=dict)
+    environment: str = ""
     server: str = ""
     noise: float = 0.02
     score_noise: float = 0.01  # nats a token
@@ -47,11 +50,30 @@ ENGINES: dict[str, Row] = {
     "fake": Row("fake", "fake", noise=1e-9),
     "openvino": Row("openvino", noise=1.0),
     "openvino-exact": Row("openvino", options={"precision": "exact"}),
+    "openvino-export": Row(
+        "openvino", "safetensors", {"precision": "exact"}, vision=True, environment="openvino-export"
+    ),
     "worker-fake": Row("fake", "fake", options={"worker": True}, noise=1e-9),
     "worker-openvino": Row("openvino", options={"worker": True}, noise=1.0),
     "llamacpp": Row("llamacpp", adapters=True),
     "endpoint": Row("endpoint", server="llama"),
     "inference_api": Row("inference_api", server="llama"),
+    "vllm-adapters": Row(
+        "vllm",
+        "safetensors",
+        {"dtype": "float32", "context_length": 2048, "adapters": True},
+        noise=0.05,
+        adapters=True,
+        environment="vllm",
+    ),
+    "vllm": Row(
+        "vllm",
+        "safetensors",
+        {"dtype": "float32", "context_length": 2048},
+        noise=0.05,
+        score_noise=0.05,
+        environment="vllm",
+    ),
     "transformers": Row(
         "transformers", "safetensors", noise=0.5, score_noise=0.05, vision=True, adapters=True
     ),
@@ -70,8 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Matrix(list(ENGINES)), "matrix")
 
 
-# Each has a near twin that `make test` runs; `make contract` and `make slow` run all.
-SLOW = ("transformers", "worker-openvino")
+# vLLM and the export take an environment of their own; the others have a near twin that `make test` runs; `make contract` and `make slow` run all.
+SLOW = ("transformers", "worker-openvino", "openvino-export", "vllm", "vllm-adapters")
 PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ENGINES]
 
 
@@ -84,6 +106,8 @@ def row(request: pytest.FixtureRequest) -> Row:
 @pytest.fixture(scope="session")
 def engine(row: Row, adapter: Adapter | None, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """One loaded engine, shared by the tests: what one of them leaves behind, the next one meets."""
+    if row.environment:
+        shared(row.environment)
     if row.server:
         url = request.getfixturevalue(f"{row.server}_url")
         spec = ModelSpec.model_validate({"alias": "small", "url": url, "engine": row.engine})
@@ -100,6 +124,8 @@ def engine(row: Row, adapter: Adapter | None, request: pytest.FixtureRequest) ->
     assert loaded.name == row.engine
     yield loaded
     loaded.close()
+    if row.environment:
+        unshare(row.environment)  # with an exporter, other tests' Hub models would go to OpenVINO
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The same weights on three engines: the same answers and the same scores, as far as their arithmetic goes."""
+"""The same weights on three engines, and exported from the Hub's form: the same answers and the same scores, as far as their arithmetic goes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Found = dict[str, tuple[list[list[int]], list[Any]]]
 
 
 @pytest.fixture(scope="module")
-def found(smollm2: Path, small_gguf: Path) -> Iterator[Found]:
+def found(smollm2: Path, small_gguf: Path, export_environment: Any) -> Iterator[Found]:
     """Of each engine, the answers' tokens and the scores.
 
     The weights are those of the quantised file, written out as float16. Read from that file itself they are
@@ -65,12 +65,13 @@ def found(smollm2: Path, small_gguf: Path) -> Iterator[Found]:
     gguf = models.smollm2_float_gguf(small_gguf)
     rows: list[tuple[str, dict[str, Any], Path]] = [
         ("openvino", {"precision": "exact"}, gguf),
+        ("openvino-export", {"precision": "exact"}, smollm2),
         ("llamacpp", {"slots": 1, "kv_cache_type": "f32"}, gguf),
         ("transformers", {"dtype": "float32"}, smollm2),
     ]
     results: Found = {}
     for name, options, path in rows:
-        engine = loaded(name, options, path)
+        engine = loaded(name.partition("-")[0], options, path)
         scores = [one for text in TEXTS for one in asyncio.run(engine.score(text, CONTINUATIONS))]
         results[name] = (asyncio.run(_answers(engine)), scores)
         engine.close()
@@ -95,7 +96,7 @@ def judge(smollm2: Path) -> Any:
     return logprobs
 
 
-@pytest.mark.parametrize("name", ["openvino", "llamacpp"])
+@pytest.mark.parametrize("name", ["openvino", "openvino-export", "llamacpp"])
 def test_greedy_answers_agree_or_part_where_two_tokens_are_equally_likely(
     name: str, found: Found, judge: Any
 ) -> None:
@@ -111,7 +112,7 @@ def test_greedy_answers_agree_or_part_where_two_tokens_are_equally_likely(
     assert all(nats <= NEAR for nats in apart.values()), apart
 
 
-@pytest.mark.parametrize("name", ["openvino", "llamacpp"])
+@pytest.mark.parametrize("name", ["openvino", "openvino-export", "llamacpp"])
 def test_fifty_scores_agree_to_a_twentieth_of_a_nat_a_token(name: str, found: Found) -> None:
     pairs = list(zip(found[name][1], found["transformers"][1], strict=True))
     assert len(pairs) == 50

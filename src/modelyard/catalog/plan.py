@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelyard.catalog.lock import Lock
-from modelyard.catalog.memory.device import Device, has_bfloat16
+from modelyard.catalog.memory.device import Device, has_bfloat16, this_machine
 from modelyard.catalog.memory.facts import ModelFacts, of_path
 from modelyard.catalog.memory.footprint import How, Workload
 from modelyard.catalog.memory.verdict import MemoryPlan, judge
@@ -21,6 +21,15 @@ Format = Literal["gguf", "openvino", "safetensors", "none"]
 Work = Literal["batch", "stream"]
 OPENVINO_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """What OpenVINO GenAI's GGUF reader takes; other files belong to llama.cpp."""
+OPENVINO_VISION = frozenset({"qwen2_vl", "qwen2_5_vl"})
+"""The vision-language architectures of which it is known how many tokens an image takes."""
+OPENVINO_EXPORT = "openvino-export"
+"""The environment that brings Hub files into OpenVINO's form; what it lacks stands among the missing."""
+
+# Options that mean the same to openvino as to transformers, or that only it has; others belong to transformers.
+OPENVINO_OPTIONS = frozenset({
+    "device", "threads", "precision", "kv_cache_gb", "max_batch_tokens", "min_pixels", "max_pixels", "worker", "memory",
+})  # fmt: skip
 
 _LARGE = 1_000_000_000  # parameters from which llama.cpp writes one stream faster (35 tokens a second to 22)
 
@@ -111,7 +120,7 @@ def plan(
         dtype: of the numbers; the engine's own choice by default.
     """
     files = _files(spec, model or find_local(spec, lock), facts)
-    engines, reasons = _preference(spec, files, work, device)
+    engines, reasons = _preference(spec, files, missing, work, device)
     ready = next((one for one in engines if one in missing and missing[one] is None), None)
     chosen = ready or engines[0]
     passed = engines[: engines.index(chosen)]
@@ -156,11 +165,19 @@ def run_how(
 
 def _may_pack(engine: str, files: _Files) -> bool:
     """Whether the engine could load these files at 4-bit."""
-    return engine == "transformers" and files.format == "safetensors" and files.facts.tally is not None
+    return (
+        engine in ("transformers", "openvino")
+        and files.format == "safetensors"
+        and files.facts.tally is not None
+    )
 
 
 def _preference(
-    spec: ModelSpec, files: _Files, work: Work | None, device: Device | None
+    spec: ModelSpec,
+    files: _Files,
+    missing: Mapping[str, str | None],
+    work: Work | None,
+    device: Device | None,
 ) -> tuple[list[str], list[str]]:
     """Engines that can run the model, the best first, and why that order."""
     if spec.engine != "auto":
@@ -173,17 +190,61 @@ def _preference(
         return _for_gguf(spec, files, work, device)
     if files.format == "openvino":
         return ["openvino"], ["the files are an OpenVINO model"]
+    return _for_hub(spec, files, missing, work, device)
+
+
+def _for_hub(
+    spec: ModelSpec,
+    files: _Files,
+    missing: Mapping[str, str | None],
+    work: Work | None,
+    device: Device | None,
+) -> tuple[list[str], list[str]]:
+    engines, why = _torch(spec, work, device)
+    if not _exportable(spec, files) or (device or this_machine()).kind == "gpu":
+        return engines, [why]
+    if OPENVINO_EXPORT in missing and missing[OPENVINO_EXPORT] is None:
+        packed = f" with its weights in {spec.quantization}" if spec.quantization else ""
+        return ["openvino", *engines], [
+            f"on a CPU Hub files run fastest exported for OpenVINO{packed}: once, and kept"
+        ]
+    faster = missing.get(OPENVINO_EXPORT) or f"modelyard engines install {OPENVINO_EXPORT}"
+    return engines, [f"{why}; exported for OpenVINO it would be faster on this CPU: {faster}"]
+
+
+def _torch(spec: ModelSpec, work: Work | None, device: Device | None) -> tuple[list[str], str]:
+    """Engines that load Hub files as they are, and why in that order."""
     if spec.task != "generation":
-        return ["transformers"], [f"task {spec.task} on Hub files is run by transformers"]
+        return ["transformers"], f"task {spec.task} on Hub files is run by transformers"
     if spec.quantization:
         why = (
             f"quantization {spec.quantization} packs Hub files as they load: transformers, with bitsandbytes"
         )
-        return ["transformers"], [why]
+        return ["transformers"], why
     if device is not None and device.kind == "gpu" and work == "batch":
-        why = "a batch on a GPU is served fastest by vLLM's continuous batching"
-        return ["vllm", "transformers"], [why]
-    return ["transformers", "vllm"], ["Hub files (safetensors) of every architecture are run by transformers"]
+        return ["vllm", "transformers"], "a batch on a GPU is served fastest by vLLM's continuous batching"
+    return ["transformers", "vllm"], "Hub files (safetensors) of every architecture are run by transformers"
+
+
+def _exportable(spec: ModelSpec, files: _Files) -> bool:
+    """Whether OpenVINO could run Hub files as they are asked for, as far as that is known beforehand."""
+    if spec.task not in ("generation", "vision") or spec.trust_remote_code or spec.allow_pickle:
+        return False
+    given = {name: value for name, value in spec.options.items() if value is not None}
+    elsewhere = str(given.get("device", "cpu")).lower() not in ("cpu", "auto")
+    if elsewhere or not given.keys() <= OPENVINO_OPTIONS or isinstance(given.get("kv_cache_gb"), float):
+        return False
+    model = files.facts.architecture
+    if model is None:  # not here yet, or of a kind that is not known
+        return spec.task == "generation"
+    sees = spec.task == "vision" or "vision_config" in model.outer
+    kind = str((model.outer or model.config).get("model_type"))
+    return (
+        bool(model.cache)
+        and not model.encoder_layers
+        and not model.quantized
+        and (not sees or kind in OPENVINO_VISION)
+    )
 
 
 def _for_gguf(

@@ -117,6 +117,24 @@ class Engine(ABC):
         """None when the engine can run here, else what is missing and how to get it."""
 
     @classmethod
+    def missing_with(cls, options: Mapping[str, Any]) -> str | None:
+        """The same for a model with these options, which may bring what is missing."""
+        return cls.missing()
+
+    @classmethod
+    def make_files(cls, model: Model, options: Mapping[str, Any]) -> None:
+        """Makes, once, what it needs of a model's files and has to be told about: a long conversion. Blocks.
+
+        It runs before the model is loaded, in the process that has asked for it; `load_progress` says where it
+        reports.
+
+        Raises:
+            UnsupportedError: the files cannot be brought into the engine's form. Where the engine was picked
+                automatically, the next one is tried.
+        """
+        return
+
+    @classmethod
     @abstractmethod
     def version(cls) -> str:
         """The version of the library behind the engine."""

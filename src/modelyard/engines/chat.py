@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.types import Message, Warning
+from modelyard.types import Message, TextPart, Warning
 
 NO_TEMPLATE = Warning(
     "no_chat_template",
@@ -22,20 +22,24 @@ NO_TEMPLATE = Warning(
 
 
 def render_chat(
-    template: str | None, messages: Sequence[Message], *, bos: str = "", eos: str = ""
+    template: str | None, messages: Sequence[Message], *, bos: str = "", eos: str = "", images: bool = False
 ) -> tuple[str, bool]:
     """The prompt for a conversation, and whether a template made it.
+
+    With `images` the template is given each message as parts, and writes its own mark where an image stands.
 
     >>> render_chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [Message("user", "Hi")])
     ('<user>Hi', True)
     """
-    if any(message.images for message in messages):
+    if not images and any(message.images for message in messages):
         raise UnsupportedError(
             "the messages hold images, and this model reads text alone", hint="Use a vision model."
         )
     if not template:
         return "\n\n".join(message.text for message in messages), False
-    turns = [{"role": message.role, "content": message.text} for message in messages]
+    turns = [
+        {"role": message.role, "content": parts(message) if images else message.text} for message in messages
+    ]
     try:
         text = _compiled(template).render(
             messages=turns, add_generation_prompt=True, bos_token=bos, eos_token=eos, tools=None
@@ -49,6 +53,16 @@ def render_chat(
             hint="Many templates want user and assistant to alternate, and some know no system role.",
         ) from error
     return text, True
+
+
+def parts(message: Message) -> list[dict[str, str]]:
+    """A message's content as templates that know images take it: texts, and places of images."""
+    if isinstance(message.content, str):
+        return [{"type": "text", "text": message.content}]
+    return [
+        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": "image"}
+        for part in message.content
+    ]
 
 
 @functools.lru_cache(maxsize=32)

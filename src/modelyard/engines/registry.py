@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
+from modelyard.catalog.plan import OPENVINO_EXPORT
 from modelyard.engines.base import Engine
 from modelyard.errors import EngineNotInstalledError, UnsupportedError
 
@@ -13,6 +16,7 @@ _CLASSES = {
     "transformers": "modelyard.engines.transformers:TransformersEngine",
     "endpoint": "modelyard.engines.endpoint:EndpointEngine",
     "inference_api": "modelyard.engines.inference_api:InferenceAPIEngine",
+    "vllm": "modelyard.engines.vllm:VLLMEngine",
     "fake": "modelyard.engines.fake:FakeEngine",
 }
 
@@ -38,19 +42,23 @@ def engine_class(name: str) -> type[Engine]:
     return found
 
 
-def installed_engine(name: str) -> type[Engine]:
+def installed_engine(name: str, options: Mapping[str, Any] | None = None) -> type[Engine]:
     """The class of an engine that can run here.
 
     Raises:
         EngineNotInstalledError: what is missing, and how to get it.
     """
     found = engine_class(name)
-    missing = found.missing()
+    missing = found.missing_with(options or {})
     if missing:
         raise EngineNotInstalledError(f"engine '{name}' cannot run here: {missing}")
     return found
 
 
 def availability() -> dict[str, str | None]:
-    """For each engine None when it can run here, else what is missing."""
-    return {name: engine_class(name).missing() for name in _CLASSES}
+    """For each engine None when it can run here, else what is missing; and the same for OpenVINO's exporter."""
+    from modelyard.engines.environments import find
+
+    found = {name: engine_class(name).missing() for name in _CLASSES}
+    exporter = None if find(OPENVINO_EXPORT) else f"modelyard engines install {OPENVINO_EXPORT}"
+    return {**found, OPENVINO_EXPORT: exporter}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from modelyard.catalog.lock import Lock
 from modelyard.catalog.model import Model
 from modelyard.catalog.plan import Plan, plan
-from modelyard.catalog.progress import Progress
+from modelyard.catalog.progress import Progress, Silent
 from modelyard.catalog.pull import find_local, pull
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Engine
 from modelyard.engines.progress import reporting_to
 from modelyard.engines.registry import availability, installed_engine
-from modelyard.errors import InvalidArgumentError, ResourceExhaustedError
+from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnsupportedError
 from modelyard.pool.budget import read_bytes
 
 _OVER_WEIGHTS = 1.3  # buffers and first KV blocks; OpenVINO takes 1.2 (135M) to 1.3 times the weights
@@ -133,15 +133,36 @@ def prepare(
     model = find_local(spec, lock)
     if model is None:
         # Before the download: a model that no engine here can run is not fetched to be refused.
-        installed_engine(plan(spec, availability(), lock=lock).engine)
+        asked = spec.model_copy(update={"options": placement.engine})
+        installed_engine(plan(asked, availability(), lock=lock).engine, placement.engine)
         model = pull(spec, offline=offline, progress=progress, token=token, lock=lock)
-    made = plan(spec, availability(), model=model)
-    engine = installed_engine(made.engine)
+    made, engine = _ready(spec, model, placement, progress)
     if placement.memory is not None:
         return Loading(model, engine, placement, placement.memory, progress=progress)
     forecast = _forecast(model, made.engine, placement)
     predicted = _predicted(made, placement, forecast)
     return Loading(model, engine, placement, predicted, forecast, progress)
+
+
+def _ready(
+    spec: ModelSpec, model: Model, placement: Placement, progress: Progress | None
+) -> tuple[Plan, type[Engine]]:
+    """The plan and its engine, with the files made that the engine needs; the next engine where it cannot."""
+    missing = availability()
+    asked = spec.model_copy(update={"options": placement.engine})  # they decide too, whoever gave them
+    while True:
+        made = plan(asked, missing, model=model)
+        engine = installed_engine(made.engine, placement.engine)
+        try:
+            with reporting_to(progress):
+                engine.make_files(model, placement.engine)
+        except UnsupportedError as error:
+            if spec.engine != "auto" or missing.get(made.engine) is not None:
+                raise
+            missing[made.engine] = error.message
+            (progress or Silent()).note(f"{error.message}\nTrying the next engine.")
+        else:
+            return made, engine
 
 
 def load_engine(

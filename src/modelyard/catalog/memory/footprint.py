@@ -180,6 +180,10 @@ def _openvino(facts: ModelFacts, model: Architecture, work: Workload, how: How) 
     stored = facts.converted
     if stored is None:
         return None
+    if (
+        facts.gguf is None
+    ):  # Hub files are exported in 16 bits or less; of an OpenVINO model its own size is less
+        stored = min(stored, facts.loaded_bytes("float16", how.quantization) or stored)
     tokens = _number(how, "max_batch_tokens", 256)
     cache = kv_bytes_openvino(model, work.batch, work.context)
     if fixed := _number(how, "kv_cache_gb", 0):

@@ -34,7 +34,7 @@ from modelyard.errors import (
     PromptTooLongError,
     UnsupportedError,
 )
-from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
 
 _TEMPLATE_TOKENS = 512  # room for what a chat template may add
 _MESSAGE_TOKENS = 16  # and for what it adds to each message
@@ -62,6 +62,8 @@ class EndpointEngine(Engine):
 
     name = "endpoint"
     OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+    _active = 0
+    _may_score = True
 
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         super().__init__(model, options)
@@ -77,7 +79,6 @@ class EndpointEngine(Engine):
         self._settings = settings
         self._title = f"'{self.model.spec.alias}' at {base.split('://')[1].rpartition('@')[2]}"
         self._http = Http(base, settings, self._title)
-        self._active = 0
         try:
             self._wire = self._wired(self._http, settings)
             self._found = portal.run(self._probe())
@@ -90,7 +91,7 @@ class EndpointEngine(Engine):
 
     async def _probe(self) -> Found:
         found = await look(self._http, self._settings, self._wanted(), self._title)
-        return await examine(found, self._wire) if self._settings.probe else found
+        return await examine(found, self._wire, score=self._may_score) if self._settings.probe else found
 
     def _wanted(self) -> str | None:
         """The model's name on the server, as far as the catalogue tells."""
@@ -185,17 +186,29 @@ class EndpointEngine(Engine):
                 contextlib.aclosing(reply.chunks(pieces)) as chunks,
             ):
                 async for chunk in chunks:
-                    yield _judged(chunk, request, reply) if chunk.finish_reason else chunk
+                    formed = request.constraint is not None or chunk.tool_calls
+                    yield _judged(chunk, request, reply) if chunk.finish_reason and formed else chunk
         except PromptTooLongError as error:
             raise await self._counted(error, request) from error
         except ModelyardError as error:
-            raise self._lost(error) from error
+            raise await self._lost(error) from error
         finally:
             self._active -= 1
 
-    def _lost(self, error: ModelyardError) -> ModelyardError:
+    async def _lost(self, error: ModelyardError) -> ModelyardError:
         """The error that the caller gets; an engine whose server is its own knows more."""
         return error
+
+    async def _served(self, adapter: Adapter) -> str:
+        """The adapter's name on the server.
+
+        Raises:
+            UnsupportedError: it has no such adapter.
+        """
+        if adapter.name not in self._found.adapters:
+            known = ", ".join(self._found.adapters) or "none"
+            raise UnsupportedError(f"{self._title} has no adapter '{adapter.name}'", hint=f"It has: {known}.")
+        return adapter.name
 
     def _check(self, request: Request) -> None:
         if self._http.patience.closed:
@@ -207,10 +220,6 @@ class EndpointEngine(Engine):
             )
         if request.prompt == "":
             raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
-        adapter = request.adapter
-        if adapter is not None and adapter.name not in self._found.adapters:
-            known = ", ".join(self._found.adapters) or "none"
-            raise UnsupportedError(f"{self._title} has no adapter '{adapter.name}'", hint=f"It has: {known}.")
 
     def _unsaid(self, request: Request) -> tuple[Warning, ...]:
         if not request.logprobs or self._found.logprobs:
@@ -222,7 +231,7 @@ class EndpointEngine(Engine):
     # -- from a request to a body ----------------------------------------------------------------------
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], tuple[Warning, ...]]:
-        model = self._found.model if request.adapter is None else request.adapter.name
+        model = self._found.model if request.adapter is None else await self._served(request.adapter)
         budget, least, warnings = await self._room(request)
         if request.constraint is None:
             return body_of(request, self._found, model, budget, least), warnings
@@ -312,7 +321,7 @@ class EndpointEngine(Engine):
             raise UnsupportedError(
                 f"{self._title} scores no text: {why}", hint="Use vLLM, or an engine in process."
             )
-        model = found.model if adapter is None else adapter.name
+        model = found.model if adapter is None else await self._served(adapter)
         text = prompt if isinstance(prompt, str) else await self._written(prompt)
         pairs = await self._pairs(text, texts, special=isinstance(prompt, str))
         return tuple(await asyncio.gather(*(self._score_pair(model, one) for one in pairs)))
@@ -387,14 +396,21 @@ def _most_tokens(request: Request) -> int:
 
 def _judged(chunk: Chunk, request: Request, reply: Reply) -> Chunk:
     """The last chunk, with a word where the server did not keep the form that it took on."""
-    if request.constraint is None or chunk.finish_reason != "stop" or chunk.tool_calls:
-        return chunk
     from modelyard.engines.grammar import check_answer
 
-    problem = check_answer(request.constraint, "".join(reply.text))
-    if problem is None:
-        return chunk
-    return replace(chunk, warnings=(*chunk.warnings, Warning("constraint_not_met", problem)))
+    warnings = list(chunk.warnings)
+    if request.constraint is not None and chunk.finish_reason == "stop" and not chunk.tool_calls:
+        problem = check_answer(request.constraint, "".join(reply.text))
+        warnings += [Warning("constraint_not_met", problem)] if problem else []
+    schemas = {tool.name: tool.parameters for tool in request.tools}
+    for call in chunk.tool_calls:
+        if call.name not in schemas:
+            problem = f"the model asks for '{call.name}', which is none of the tools"
+        else:
+            problem = check_answer(Constraint(schema=schemas[call.name]), call.arguments or "{}")
+        if problem:
+            warnings.append(Warning("tool_call_invalid", f"{call.name}: {problem}"))
+    return replace(chunk, warnings=tuple(warnings))
 
 
 def _of_length_1(values: Sequence[float]) -> tuple[float, ...]:

@@ -53,7 +53,7 @@ class InferenceWire:
         async with self._client(deadline) as client:
             with self._named():
                 pieces = await client.chat_completion(
-                    body["messages"], stream=True, extra_body=extra or None, **known
+                    body["messages"], model=body["model"], stream=True, extra_body=extra or None, **known
                 )
                 async for one in pieces:
                     yield _plain(one)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
+from modelyard.engines.openvino.sight import Looked
 from modelyard.engines.steploop import Delta, Job
-from modelyard.errors import (
-    ResourceExhaustedError,
-)
+from modelyard.errors import ResourceExhaustedError
 
 
 class PipelineBackend:
-    """The pipeline as the step loop drives it."""
+    """The pipeline as the step loop drives it.
 
-    def __init__(self, pipeline: Any) -> None:
+    Args:
+        pipeline: of OpenVINO GenAI.
+        tokenizer_lock: held while a prompt with images is taken in, which is tokenised there.
+    """
+
+    def __init__(self, pipeline: Any, tokenizer_lock: threading.Lock) -> None:
         import openvino
         import openvino_genai as genai
 
         self._pipeline = pipeline
+        self._tokenizer_lock = tokenizer_lock
         self._tensor = openvino.Tensor
         self._jobs: dict[int, Job] = {}
         self._count = 0
@@ -28,7 +34,13 @@ class PipelineBackend:
 
     def add(self, job: Job) -> None:
         self._count += 1
-        job.handle = self._pipeline.add_request(self._count, self._tensor(job.prompt_ids), job.config)
+        prompt = job.prompt_ids
+        if isinstance(prompt, Looked):
+            images = [self._tensor(one) for one in prompt.images]
+            with self._tokenizer_lock:
+                job.handle = self._pipeline.add_request(self._count, prompt.text, images, job.config)
+        else:
+            job.handle = self._pipeline.add_request(self._count, self._tensor(prompt), job.config)
         self._jobs[id(job)] = job
 
     def drop(self, job: Job) -> None:

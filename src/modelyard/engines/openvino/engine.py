@@ -1,7 +1,7 @@
-"""OpenVINO GenAI in process: GGUF and OpenVINO models on a CPU, with no torch.
+"""OpenVINO GenAI in process: GGUF, OpenVINO and Hub models on a CPU, with no torch.
 
 Requests share one continuous-batching pipeline, stepped by one thread (`StepLoop`). A GGUF file is
-converted once; the result is kept in the cache. Scoring runs the same weights through a plain stateful
+converted once, and a Hub model exported once; the result is kept in the cache. Scoring runs the same weights through a plain stateful
 model, because the pipeline's prefix cache hides the logprobs of what it has cached.
 """
 
@@ -15,6 +15,8 @@ import json
 import secrets
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,19 +28,35 @@ from modelyard.engines.continuations import cut
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.openvino.backend import PipelineBackend
-from modelyard.engines.openvino.files import FACTS, library_version, load_error, prepared
+from modelyard.engines.openvino.facts import FACTS, library_version
+from modelyard.engines.openvino.files import load_error, prepared, to_export
 from modelyard.engines.openvino.pieces import piece_table
 from modelyard.engines.openvino.scorer import Scorer
 from modelyard.engines.openvino.settings import OPTIONS, Settings
+from modelyard.engines.openvino.sight import Looked, Sight
 from modelyard.engines.steploop import Job, StepLoop
-from modelyard.errors import (
-    EngineCrashedError,
-    InvalidArgumentError,
-)
+from modelyard.errors import EngineCrashedError, InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES, SamplingParams
 from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
 
 _INLINE_CHARACTERS = 20_000  # tokenising more than this (about 5 ms) leaves the event loop
+
+
+@dataclass(slots=True, frozen=True)
+class _Prompt:
+    """A prompt that has been read: its tokens (an image is one of them), its text, whether special tokens were
+    added, the tokens that images take beyond one each, and what a model that sees is given."""
+
+    ids: np.ndarray
+    text: str
+    special: bool
+    warnings: tuple[Warning, ...] = ()
+    more: int = 0
+    looked: Looked | None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids) + self.more
 
 
 class OpenVINOEngine(Engine):
@@ -46,6 +64,7 @@ class OpenVINOEngine(Engine):
 
     name = "openvino"
     OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+    QUANTIZATIONS: ClassVar[frozenset[str]] = frozenset({"4bit", "8bit"})
 
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         super().__init__(model, options)
@@ -55,9 +74,11 @@ class OpenVINOEngine(Engine):
         self.folder = prepared(model)
         self._facts = json.loads((self.folder / FACTS).read_text("utf-8"))
         self._settings = settings
+        self._sight = self._seeing(settings)
+        sees, how = self._sight is not None, settings.properties()
         try:
             pipeline = genai.ContinuousBatchingPipeline(
-                str(self.folder), settings.scheduler(genai), settings.device, settings.properties(), {}
+                str(self.folder), settings.scheduler(genai, sees=sees), settings.device, how, {}, how
             )
         except RuntimeError as error:
             raise load_error(model, str(error)) from error
@@ -71,7 +92,25 @@ class OpenVINOEngine(Engine):
         self._pipeline = pipeline
         self._scorer: Scorer | None = None
         self._scorer_lock = threading.Lock()
-        self._loop = StepLoop(PipelineBackend(pipeline), name=f"openvino:{model.spec.alias}")
+        backend = PipelineBackend(pipeline, self._tokenizer_lock)
+        self._loop = StepLoop(backend, name=f"openvino:{model.spec.alias}")
+
+    def _seeing(self, settings: Settings) -> Sight | None:
+        found = self._facts.get("sight")
+        if found is not None:
+            return Sight.read(found, settings.min_pixels, settings.max_pixels)
+        if settings.min_pixels or settings.max_pixels:
+            raise UnsupportedError(
+                f"'{self.model.spec.alias}' reads text alone, and min_pixels or max_pixels is given",
+                hint="Leave them out: they are for models that see.",
+            )
+        return None
+
+    @classmethod
+    def make_files(cls, model: Model, options: Mapping[str, Any]) -> None:
+        Settings.read(options)  # a misspelt option is found before minutes are spent
+        if to_export(model):
+            prepared(model)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -87,6 +126,7 @@ class OpenVINOEngine(Engine):
     def capabilities(self) -> Capabilities:
         return Capabilities(
             chat=self._template is not None,
+            images=self._sight is not None,
             context_length=self._facts["context_length"],
             parameters=frozenset(NAMES),
         )
@@ -101,13 +141,13 @@ class OpenVINOEngine(Engine):
 
     @property
     def memory(self) -> Memory:
-        weights = (self.folder / "openvino_model.bin").stat().st_size
+        weights = _weights(self.folder)
         return Memory(
             weights, 0 if self._pipeline is None else int(self._pipeline.get_metrics().cache_size_in_bytes)
         )
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None
+        large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None or _looks(request)
         event_loop = asyncio.get_running_loop()
         if large or self._tokenizer_lock.locked():
             job = await asyncio.to_thread(self._job, request, event_loop)
@@ -125,7 +165,7 @@ class OpenVINOEngine(Engine):
         return await asyncio.to_thread(self._score, prompt, texts)
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
-        return await asyncio.to_thread(lambda: len(self._encode(prompt)[0]))
+        return await asyncio.to_thread(lambda: self._encode(prompt).tokens)
 
     def close(self) -> None:
         self._loop.close()
@@ -137,18 +177,21 @@ class OpenVINOEngine(Engine):
     def _template(self) -> str | None:
         return self.model.spec.chat_template or self._facts["chat_template"]
 
-    def _encode(self, prompt: str | Sequence[Message]) -> tuple[np.ndarray, str, bool, tuple[Warning, ...]]:
-        """Token ids, the prompt's text, whether special tokens were added, and warnings."""
+    def _encode(self, prompt: str | Sequence[Message]) -> _Prompt:
         warnings: tuple[Warning, ...] = ()
+        sees = self._sight is not None
         if isinstance(prompt, str):
             text, templated = prompt, False
         else:
-            bos = self._tokenizer.get_bos_token()
-            text, templated = render_chat(
-                self._template, prompt, bos=bos, eos=self._tokenizer.get_eos_token()
-            )
+            bos, eos = self._tokenizer.get_bos_token(), self._tokenizer.get_eos_token()
+            text, templated = render_chat(self._template, prompt, bos=bos, eos=eos, images=sees)
             warnings = () if templated else (NO_TEMPLATE,)
-        return self._ids(text, special=not templated), text, not templated, warnings
+        looked, more = None, 0
+        if self._sight is not None:
+            images = () if isinstance(prompt, str) else [part for one in prompt for part in one.images]
+            looked, more = self._sight.look(text, images)
+        ids = self._ids(text, special=not templated)
+        return _Prompt(ids, text, not templated, warnings, more, looked)
 
     def _ids(self, text: str, *, special: bool) -> np.ndarray:
         with self._tokenizer_lock:
@@ -159,17 +202,17 @@ class OpenVINOEngine(Engine):
         self.refuse_adapter(request.adapter)
         self.refuse_tools(request)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
-        ids, _, _, warnings = self._encode(prompt)
-        count = len(ids)
+        read = self._encode(prompt)
+        count = read.tokens
         budget, shortened = answer_room(request.params, count, self._facts["context_length"])
         config, relaxed = self._config(request.params, request.constraint, count, budget, request.logprobs)
         return Job(
-            prompt_ids=ids[None, :],
+            prompt_ids=read.ids[None, :] if read.looked is None else read.looked,
             prompt_tokens=count,
             config=config,
             text=TextStream(self._pieces.__getitem__, request.params.stop),
             deadline=request.deadline,
-            warnings=(*warnings, *shortened, *relaxed),
+            warnings=(*read.warnings, *shortened, *relaxed),
             suspect=request.constraint is not None,
             eos=self._eos,
             event_loop=event_loop,
@@ -224,11 +267,15 @@ class OpenVINOEngine(Engine):
     # -- scoring ---------------------------------------------------------------------------------------
 
     def _score(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> tuple[Score, ...]:
-        _, text, special, _ = self._encode(prompt)
+        read = self._encode(prompt)
+        if read.looked is not None and read.looked.images:
+            raise UnsupportedError(
+                "engine openvino scores no text behind images", hint="Use engine: transformers for that."
+            )
         pairs = cut(
-            text,
+            read.text,
             continuations,
-            lambda part: self._ids(part, special=special).tolist(),
+            lambda part: self._ids(part, special=read.special).tolist(),
             self._facts["context_length"],
         )
         with self._scorer_lock:
@@ -237,6 +284,15 @@ class OpenVINOEngine(Engine):
             if self._scorer is None:
                 self._scorer = Scorer(self.folder, self._settings)
             return self._scorer.score(pairs)
+
+
+def _looks(request: Request) -> bool:
+    return any(message.images for message in request.messages or ())
+
+
+def _weights(folder: Path) -> int:
+    """Bytes of the weights: of the language model, and of what goes before it where the model sees."""
+    return sum(file.stat().st_size for file in folder.glob("openvino_*model.bin"))
 
 
 def _characters(request: Request) -> int:

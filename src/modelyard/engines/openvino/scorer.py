@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from modelyard.engines.continuations import Pair, by_prompt
 from modelyard.engines.openvino.settings import EXACT, Settings
+from modelyard.engines.openvino.sight import LANGUAGE
 from modelyard.types import Score
 
 _PREFILL_TOKENS = 512  # a scored prompt is read in pieces, so that the buffers stay small
@@ -27,7 +29,8 @@ class Scorer:
         from openvino import opset13 as ops
 
         core = openvino.Core()
-        model = core.read_model(folder / "openvino_model.xml")
+        sees = (folder / LANGUAGE).is_file()
+        model = core.read_model(folder / (LANGUAGE if sees else "openvino_model.xml"))
         head = model.get_results()[0].input_value(0).get_node()
         while head.get_type_name() != "MatMul":
             head = head.input_value(0).get_node()
@@ -42,6 +45,12 @@ class Scorer:
         properties = {**settings.properties(), **EXACT}
         self._tensor = openvino.Tensor
         self._request = core.compile_model(model, settings.device, properties).create_infer_request()
+        self._embed: Any = None
+        if sees:  # its language model takes the words' vectors, which another one gives
+            words = folder / "openvino_text_embeddings_model.xml"
+            self._embed = core.compile_model(words, settings.device, properties)
+        # Not every architecture wants positions.
+        self._names = {name for one in model.inputs for name in one.get_names()}
 
     def score(self, pairs: Sequence[Pair]) -> tuple[Score, ...]:
         """Scores of the continuations, in order; pairs with the same prompt share its reading."""
@@ -90,14 +99,18 @@ class Scorer:
 
     def _infer(self, ids: np.ndarray, mask: np.ndarray, position: int, *, logits_from: int) -> np.ndarray:
         rows, width = ids.shape
+        places = np.tile(np.arange(position, position + width, dtype=np.int64), (rows, 1))
         inputs = {
-            "input_ids": ids,
             "attention_mask": mask,
-            "position_ids": np.tile(np.arange(position, position + width, dtype=np.int64), (rows, 1)),
+            "position_ids": np.stack([places] * 3) if self._embed is not None else places,
             "beam_idx": np.zeros(rows, np.int32),
             "logits_from": np.array([logits_from], np.int64),
         }
-        self._request.infer(inputs)
+        if self._embed is None:
+            inputs["input_ids"] = ids
+        else:
+            inputs["inputs_embeds"] = np.array(self._embed([ids])[0])
+        self._request.infer({name: value for name, value in inputs.items() if name in self._names})
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
     def _save(self) -> dict[str, np.ndarray]:

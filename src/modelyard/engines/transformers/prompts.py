@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.engines.chat import NO_TEMPLATE, render_chat
+from modelyard.engines.chat import NO_TEMPLATE, parts, render_chat
+from modelyard.engines.images import opened
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.types import ImagePart, Message, TextPart, Warning
-
-_MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+from modelyard.types import Message, Warning
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,7 +73,7 @@ class Prompts:
                 "the model has no chat template, which would say where an image stands",
                 hint="Give one: chat_template in the catalogue.",
             )
-        turns = [{"role": one.role, "content": _parts(one)} for one in messages]
+        turns = [{"role": one.role, "content": parts(one)} for one in messages]
         images = [opened(part) for one in messages for part in one.images]
         with self._lock:
             try:
@@ -92,34 +90,3 @@ class Prompts:
         ids = inputs.pop("input_ids")[0].tolist()
         inputs.pop("attention_mask", None)
         return Prompt(ids, text, False, (), inputs)
-
-
-def _parts(message: Message) -> list[dict[str, str]]:
-    if isinstance(message.content, str):
-        return [{"type": "text", "text": message.content}]
-    return [
-        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": "image"}
-        for part in message.content
-    ]
-
-
-def opened(part: ImagePart) -> Any:
-    """The image, decoded to RGB.
-
-    Raises:
-        InvalidArgumentError: the bytes are no image that Pillow reads, or it is too large.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image = Image.open(io.BytesIO(part.data))
-        if image.width * image.height > _MAX_PIXELS:
-            raise InvalidArgumentError(
-                f"an image has {image.width} x {image.height} pixels", hint="Make it smaller."
-            )
-        return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InvalidArgumentError(
-            f"an image of {len(part.data)} bytes ({part.media_type}) cannot be read",
-            hint="PNG, JPEG, WebP, GIF and BMP are read.",
-        ) from error
