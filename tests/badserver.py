@@ -10,11 +10,13 @@ import contextlib
 import json
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Act = Callable[["Call"], None]
@@ -76,9 +78,13 @@ class Call:
 
 @dataclass
 class BadServer:
-    """The server; `url` is what a catalogue would name."""
+    """The server; `url` is what a catalogue would name.
+
+    With `tunnel` it is a proxy too, and every host that it is asked for is this server.
+    """
 
     context: ssl.SSLContext | None = None
+    tunnel: ssl.SSLContext | None = None
     script: dict[str, list[Act]] = field(default_factory=lambda: defaultdict(list))
     seen: list[Seen] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
@@ -111,18 +117,26 @@ class BadServer:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if isinstance(peer, ssl.SSLSocket):
                 peer.do_handshake()
-            reader = peer.makefile("rb")
+            self._answer(peer, number)
+        self.open.discard(number)
+
+    def _answer(self, peer: socket.socket, number: int) -> None:
+        with peer.makefile("rb") as reader:
             while not self.stopped:
                 seen = _read(reader, number)
                 if seen is None:
                     break
                 self.seen.append(seen)
+                if seen.method == "CONNECT" and self.tunnel:
+                    peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    with self.tunnel.wrap_socket(peer, server_side=True) as inside:
+                        self._answer(inside, number)
+                    return
                 call = Call(seen, peer, self)
                 waiting = self.script[seen.path]
                 (waiting.pop(0) if waiting else _usual)(call)
                 if call.closes:
                     break
-        self.open.discard(number)
 
 
 def _read(reader: Any, number: int) -> Seen | None:
@@ -242,9 +256,11 @@ def hang_up(call: Call) -> None:
 
 
 @contextlib.contextmanager
-def bad_server(context: ssl.SSLContext | None = None, *, port: int = 0) -> Iterator[BadServer]:
+def bad_server(
+    context: ssl.SSLContext | None = None, *, port: int = 0, tunnel: ssl.SSLContext | None = None
+) -> Iterator[BadServer]:
     """Runs one."""
-    server = BadServer(context)
+    server = BadServer(context, tunnel)
     with socket.create_server(("127.0.0.1", port), backlog=200) as listener:
         server.port = listener.getsockname()[1]
         threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
@@ -254,3 +270,16 @@ def bad_server(context: ssl.SSLContext | None = None, *, port: int = 0) -> Itera
             server.stopped = True
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
+
+
+def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
+    """A certificate that signs itself, for a name as in `DNS:host` or `IP:127.0.0.1`."""
+    key, public = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
+         "-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(public)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, key)
+    return context, public

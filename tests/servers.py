@@ -50,12 +50,12 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) ->
 
 
 @contextlib.contextmanager
-def vllm_server(python: Path, model: Path, name: str) -> Iterator[str]:
+def vllm_server(python: Path, model: Path, name: str, dtype: str = "float32") -> Iterator[str]:
     """vLLM's own server, as a user would start it; gives its address."""
     port = free_port()
     line = [
         str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", name,
-        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", "--enforce-eager",
+        "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--max-model-len", "2048", "--enforce-eager",
         "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
     ]  # fmt: skip
     more = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}

@@ -57,7 +57,7 @@ def create_llm(
         device_map: `auto` lets the engine spread them.
         quantization: `4bit` or `8bit`.
         engine: one engine in place of the automatic choice.
-        options: options of the engine (`modelyard doctor` lists them).
+        options: options of the engine (`modelyard engines show NAME` lists them).
         model_kwargs: as transformers takes them; an engine refuses what it cannot honour.
         pipeline_kwargs: sampling parameters, as a pipeline takes them.
         catalog: a YAML file laid over the starter catalogue.

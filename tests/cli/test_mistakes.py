@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "bad regex": (["generate", "fake", "Hi", "--regex", "(["], 2, "regex"),
     "two forms": (["generate", "fake", "Hi", "--regex", "a", "--choice", "b"], 2, "given together"),
     "unknown engine": (["generate", "fake", "Hi", "--engine", "vlm"], 2, "vlm"),
-    "missing engine": (["generate", "smollm2-135m", "Hi", "--engine", "vllm"], 2, "'vllm'"),
+    "missing engine": (["generate", "smollm2-135m", "Hi", "--engine", "vllm"], 7, "engines install vllm"),
     "unknown engine option": (["generate", "fake", "Hi", "-o", "dellay=1"], 2, "Did you mean 'delay'"),
     "bad engine option": (["generate", "fake", "Hi", "-o", "delay=long"], 2, "'delay' has value 'long'"),
     "empty reply": (["generate", "fake", "Hi", "-o", "reply="], 2, "'reply'"),

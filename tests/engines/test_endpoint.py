@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,7 +230,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_named_
     connect: Connect,
     tmp_path: Path,
 ) -> None:
-    context, authority = _certificate(tmp_path)
+    context, authority = badserver.certificate(tmp_path, "IP:127.0.0.1")
     with badserver.bad_server(context) as server:
         spec = ModelSpec.model_validate({"alias": "far", "url": server.url, "engine": "endpoint"})
         began = time.monotonic()
@@ -536,18 +535,3 @@ def _catalogue(server: BadServer) -> Path:
     file = Path(tempfile.mkdtemp()) / "models.yaml"
     file.write_text(f"models:\n  far:\n    engine: endpoint\n    url: {server.url}\n")
     return file
-
-
-def _certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A certificate for 127.0.0.1 that signs itself."""
-    import subprocess
-
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, certificate

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli.settings import SETTINGS
-from modelyard.cli.show import Waiting, print_json, size
+from modelyard.cli.show import Waiting, print_json, print_table, size
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
@@ -24,15 +24,22 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.
     machine, token, hub, cache = found["machine"], found["token"], found["hub"], found["cache"]
     print(f"modelyard  {found['modelyard']}, Python {machine['python']}, {machine['system']}")
     print(f"machine    {machine['cpu']}, {machine['cores']} cores, {size(machine['memory'])} memory")
-    for name, engine in found["engines"].items():
-        state = f"{engine['version']}" if engine["missing"] is None else f"missing: {engine['missing']}"
-        print(f"engine     {name}: {state}")
-        for option, text in engine["options"].items():
-            print(f"             {option}: {text}")
-    print(f"token      {'found in ' + token if token else 'none (needed for gated models alone)'}")
+    print(f"token      {'found in ' + token if token else 'none: gated and hosted models need one'}")
     print(f"hub        {hub['url']}: {hub['answer']}")
     print(f"cache      {cache['path']}, {size(cache['free'])} free")
     print(f"catalogue  {found['catalogue']['models']} models" + _own(found["catalogue"]["file"]))
+    print()
+    print_table(
+        ("engine", "version", "what it runs here, or how to get it"), map(_row, found["engines"].items())
+    )
+    print("`modelyard engines show NAME` lists an engine's options.")
+
+
+def _row(entry: tuple[str, dict[str, Any]]) -> tuple[str, str, str]:
+    name, engine = entry
+    if engine["missing"] is not None:
+        return name, "missing", engine["missing"]
+    return name, engine["version"], engine["runs"]
 
 
 def _own(file: str | None) -> str:
@@ -78,6 +85,7 @@ def _cpu() -> str:
 
 
 def _engines() -> dict[str, dict[str, Any]]:
+    from modelyard.engines.abilities import runs
     from modelyard.engines.registry import engine_class, engine_names
 
     found: dict[str, dict[str, Any]] = {}
@@ -85,7 +93,12 @@ def _engines() -> dict[str, dict[str, Any]]:
         engine = engine_class(name)
         missing = engine.missing()
         version = None if missing else engine.version()
-        found[name] = {"missing": missing, "version": version, "options": dict(engine.OPTIONS)}
+        found[name] = {
+            "missing": missing,
+            "version": version,
+            "runs": runs(name),
+            "options": dict(engine.OPTIONS),
+        }
     return found
 
 

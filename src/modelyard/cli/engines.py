@@ -1,4 +1,4 @@
-"""`engines list | install | remove`."""
+"""`engines list | show | install | remove`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ def list_engines(as_json: AsJson = False) -> None:
         print_json({"engines": found})
         return
     print_table(("name", "state", "version", "where", ">size", "what to do"), map(_row, found))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="An engine, as the catalogue names it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show an engine: what it runs here, and the options that a model can have for it."""
+    from modelyard.engines.abilities import runs
+    from modelyard.engines.registry import engine_class
+    from modelyard.pool.loading import OPTIONS as OF_EVERY_ENGINE
+
+    engine = engine_class(name)
+    missing = engine.missing()
+    options = {**engine.OPTIONS, **OF_EVERY_ENGINE}
+    if as_json:
+        print_json({"name": name, "missing": missing, "runs": runs(name), "options": options})
+        return
+    print(f"{name}: {runs(name)}" + (f"\nmissing: {missing}" if missing else ""))
+    print_table(("option", "what it says"), options.items())
 
 
 @app.command()

@@ -98,6 +98,9 @@ class Engine(ABC):
     QUANTIZATIONS: ClassVar[frozenset[str]] = frozenset()
     """The values of `quantization` that the engine can load with."""
 
+    apart: ClassVar[bool] = False
+    """Whether the model is in another process anyway, so that option `worker` changes nothing."""
+
     heals: ClassVar[bool] = False
     """Whether the next request after an `EngineCrashedError` is answered by this same object."""
 

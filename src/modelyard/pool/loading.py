@@ -24,6 +24,12 @@ _PER_MODEL = 60 * 2**20  # bytes: tokenizer, vocabulary, compiled graph
 _PER_PROCESS = 80 * 2**20  # bytes: Python and the engine's library, where a model has a process of its own
 
 
+OPTIONS = {
+    "worker": "run the engine in a child process (false)",
+    "memory": "memory that the model takes, as in 4GB, in place of what is predicted and measured",
+}
+"""The options that every engine's models can have: they are the pool's."""
+
 if TYPE_CHECKING:
     from modelyard.catalog.memory.footprint import Footprint, How
 
@@ -112,7 +118,7 @@ class Loading:
     def load(self) -> Engine:
         """Loads it. Blocks."""
         kind = self.engine
-        if self.placement.worker:
+        if self.placement.worker and not kind.apart:
             from modelyard.engines.worker import in_worker
 
             kind = in_worker(kind)

@@ -68,7 +68,7 @@ def pull(
     """
     if (model := find_local(spec, source, lock)) is not None:
         return model
-    _prepare(offline)
+    prepare_client(offline=offline)
     if offline or _hub_is_offline():
         raise OfflineError(
             f"model '{spec.alias}' is not in the cache, and {source} would have to be downloaded"
@@ -90,7 +90,7 @@ def pull(
 
 def describe(spec: ModelSpec, source: HubSource) -> tuple[str, dict[str, str]]:
     """The commit of the source's revision now, and the sha256 of the files where the Hub knows it."""
-    _prepare(offline=False)
+    prepare_client(offline=False)
     with _named_errors(source, None):
         commit = _resolve(source, None)
         files = {file.rfilename: file for file in _siblings(source, commit, None)}
@@ -102,7 +102,7 @@ def look(
     spec: ModelSpec, source: HubSource, lock: Lock | None = None, token: str | None = None
 ) -> tuple[str, dict[str, int]]:
     """The commit that a pull would take, and the sizes of the files that it would download."""
-    _prepare(offline=False)
+    prepare_client(offline=False)
     if _hub_is_offline():
         raise OfflineError(f"HF_HUB_OFFLINE is set, and what {source} holds is on the Hub")
     pin = lock.pin(spec, source) if lock else None
@@ -134,8 +134,8 @@ def read_start(source: HubSource, commit: str, name: str, count: int, token: str
     return bytes(found[:count])
 
 
-def _prepare(offline: bool) -> None:
-    # The Hub's client reads these once, when it is imported.
+def prepare_client(*, offline: bool) -> None:
+    """Has the Hub's client call nobody on its own account; it reads this once, when it is imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_UPDATE_CHECK", "1")
     if offline and "huggingface_hub" not in sys.modules:

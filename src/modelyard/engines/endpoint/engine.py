@@ -62,6 +62,7 @@ class EndpointEngine(Engine):
 
     name = "endpoint"
     OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
+    apart = True
     _active = 0
     _may_score = True
 

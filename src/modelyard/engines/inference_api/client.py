@@ -63,14 +63,16 @@ class InferenceWire:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Goes on with a raw prompt, by the task `text-generation`."""
         how = _generation(body)
-        async with self._client(deadline) as client:
+        # This task has the server's own address, chat has one below it.
+        own = {"base_url": self._http.root} if "base_url" in self._how else {}
+        async with self._client(deadline, **own) as client:
             with self._named():
                 pieces = await client.text_generation(body["prompt"], details=True, stream=True, **how)
                 async for one in pieces:
                     yield _as_completion(one)
 
     @contextlib.asynccontextmanager
-    async def _client(self, deadline: float | None) -> AsyncIterator[AsyncInferenceClient]:
+    async def _client(self, deadline: float | None, **how: Any) -> AsyncIterator[AsyncInferenceClient]:
         """One for each request: it lets go of a stream only when it is closed itself."""
         token = (
             self._token or "none"
@@ -79,7 +81,7 @@ class InferenceWire:
             self._http, deadline, self._title, sends_token=self._token is not None, anywhere=self._anywhere
         )
         with self._named():
-            client = _Client(own, token=token, **self._how)
+            client = _Client(own, token=token, **{**self._how, **how})
         try:
             yield client
         finally:

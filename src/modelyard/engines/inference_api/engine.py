@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from modelyard.catalog.auth import find_token
 from modelyard.catalog.model import Model
+from modelyard.catalog.sources.hub import prepare_client
 from modelyard.engines.base import Engine
 from modelyard.engines.endpoint.dialects import DIALECTS
 from modelyard.engines.endpoint.engine import EndpointEngine
@@ -57,6 +58,7 @@ class InferenceAPIEngine(EndpointEngine):
         return "https://router.huggingface.co/v1"
 
     def _wired(self, http: Http, settings: Settings) -> Any:
+        prepare_client(offline=False)
         from modelyard.engines.inference_api.client import InferenceWire, of_the_hub
 
         url = self.model.spec.url
