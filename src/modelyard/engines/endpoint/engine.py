@@ -19,13 +19,13 @@ from modelyard import portal
 from modelyard.catalog.model import Model
 from modelyard.catalog.spec import HubSource
 from modelyard.engines.base import Capabilities, Engine, Memory
-from modelyard.engines.continuations import Pair, cut
 from modelyard.engines.endpoint.dialects import STANDARD, Dialect
 from modelyard.engines.endpoint.http import Http, late
-from modelyard.engines.endpoint.payload import body_of, relaxed, wire_messages
+from modelyard.engines.endpoint.payload import body_of, relaxed
 from modelyard.engines.endpoint.probe import Found, Wire, examine, look
 from modelyard.engines.endpoint.replies import Reply
 from modelyard.engines.endpoint.settings import OPTIONS, Settings, read_url
+from modelyard.engines.endpoint.tokens import Tokens
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
 from modelyard.errors import (
     EngineCrashedError,
@@ -83,6 +83,7 @@ class EndpointEngine(Engine):
         try:
             self._wire = self._wired(self._http, settings)
             self._found = portal.run(self._probe())
+            self._tokens = Tokens(self._http, self._wire, self._found, self._title)
         except BaseException:
             self._http.close()
             raise
@@ -250,7 +251,7 @@ class EndpointEngine(Engine):
         prompt = request.prompt if request.prompt is not None else request.messages or ()
         if not whole and not self.dialect.tokenizer:
             return most, params.answer_minimum(0), ()  # the server says so if it is too much
-        count = await self._count(prompt)
+        count = await self._tokens.count(prompt)
         budget, warnings = answer_room(params, count, context or count + most + 1)
         return budget, params.answer_minimum(count), warnings
 
@@ -260,115 +261,26 @@ class EndpointEngine(Engine):
         if not self._found.context or not self.dialect.tokenizer:
             return error
         try:
-            check_prompt(await self._count(prompt), self._found.context, least=1)
+            check_prompt(await self._tokens.count(prompt), self._found.context, least=1)
         except PromptTooLongError as better:
             return better
         return error
 
-    # -- counting and scoring --------------------------------------------------------------------------
+    # -- counting, scoring, embedding ------------------------------------------------------------------
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
-        """As `Engine.count_tokens`; where the server has no route for it, by a request for one token."""
-        return await portal.call(self._count(prompt))
-
-    async def _count(self, prompt: str | Sequence[Message]) -> int:
-        if isinstance(prompt, str):
-            if self.dialect.tokenizer:
-                return len(await self._tokenize(prompt, special=True))
-            pieces = self._wire.complete({**self._smallest(), "prompt": prompt})
-        else:
-            messages = wire_messages(prompt, self._found)
-            if self.dialect.tokenizer == "vllm" and not any(one.images for one in prompt):
-                asked = {"model": self._found.model, "messages": messages, "add_generation_prompt": True}
-                return int((await self._http.ask("POST", f"{self._http.root}/tokenize", asked))["count"])
-            if self.dialect.tokenizer == "llamacpp" and not any(one.images for one in prompt):
-                applied = await self._http.ask(
-                    "POST", f"{self._http.root}/apply-template", {"messages": messages}
-                )
-                return len(await self._tokenize(applied["prompt"], special=True))
-            pieces = self._wire.chat({**self._smallest(), "messages": messages})
-        return await self._told(pieces)
-
-    def _smallest(self) -> dict[str, Any]:
-        return {"model": self._found.model, "max_tokens": 1, "temperature": 0, "stream": False}
-
-    async def _told(self, pieces: AsyncGenerator[dict[str, Any], None]) -> int:
-        async with contextlib.aclosing(pieces):
-            async for piece in pieces:
-                if piece.get("usage"):
-                    return int(piece["usage"]["prompt_tokens"])
-        raise UnsupportedError(f"{self._title} does not count tokens", hint="")
-
-    async def _tokenize(self, text: str, *, special: bool) -> list[int]:
-        if self.dialect.tokenizer == "vllm":
-            asked = {"model": self._found.model, "prompt": text, "add_special_tokens": special}
-        else:
-            asked = {"content": text, "add_special": special, "parse_special": True}
-        found: list[int] = (await self._http.ask("POST", f"{self._http.root}/tokenize", asked))["tokens"]
-        return found
+        return await portal.call(self._tokens.count(prompt))
 
     async def score(
         self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
     ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
-        return await portal.call(self._score(prompt, texts, adapter))
 
-    async def _score(
-        self, prompt: str | Sequence[Message], texts: tuple[str, ...], adapter: Adapter | None
-    ) -> tuple[Score, ...]:
-        found = self._found
-        if not found.score or not self.dialect.tokenizer:
-            why = found.why.get("score", "it tells no token ids")
-            raise UnsupportedError(
-                f"{self._title} scores no text: {why}", hint="Use vLLM, or an engine in process."
-            )
-        model = found.model if adapter is None else await self._served(adapter)
-        text = prompt if isinstance(prompt, str) else await self._written(prompt)
-        pairs = await self._pairs(text, texts, special=isinstance(prompt, str))
-        return tuple(await asyncio.gather(*(self._score_pair(model, one) for one in pairs)))
+        async def scored() -> tuple[Score, ...]:
+            model = self._found.model if adapter is None else await self._served(adapter)
+            return await self._tokens.score(model, prompt, texts)
 
-    async def _written(self, messages: Sequence[Message]) -> str:
-        """The messages as the server's chat template writes them."""
-        written = wire_messages(messages, self._found)
-        asked = {"model": self._found.model, "messages": written, "add_generation_prompt": True}
-        ids = (await self._http.ask("POST", f"{self._http.root}/tokenize", asked))["tokens"]
-        back = {"model": self._found.model, "tokens": ids}
-        return str((await self._http.ask("POST", f"{self._http.root}/detokenize", back))["prompt"])
-
-    async def _pairs(self, prompt: str, texts: tuple[str, ...], *, special: bool) -> list[Pair]:
-        """Cut as everywhere; the pieces that the rule asks for are tokenised beforehand."""
-        wanted: list[str] = []
-
-        def note(text: str) -> list[int]:
-            wanted.append(text)
-            return [0, 0]
-
-        cut(prompt, texts, note, context=2)
-        ids = await asyncio.gather(*(self._tokenize(one, special=special) for one in wanted))
-        known = dict(zip(wanted, ids, strict=True))
-        return cut(prompt, texts, known.__getitem__, self._found.context or 2**31)
-
-    async def _score_pair(self, model: str, pair: Pair) -> Score:
-        before, after = pair
-        body = {
-            "model": model,
-            "prompt": [*before, *after],
-            "max_tokens": 1,
-            "temperature": 0,
-            "echo": True,
-            "logprobs": 1,
-            "stream": False,
-            "return_tokens_as_token_ids": True,
-        }
-        listed: Mapping[str, Any] = {}
-        async with contextlib.aclosing(self._wire.complete(body)) as pieces:
-            async for piece in pieces:
-                listed = piece["choices"][0].get("logprobs") or {}
-        start, end = len(before), len(before) + len(after)
-        values = tuple(min(0.0, float(one)) for one in listed["token_logprobs"][start:end])
-        best = listed["top_logprobs"][start:end]
-        greedy = all(value >= max(top.values()) - 1e-6 for value, top in zip(values, best, strict=True))
-        return Score(sum(values), values, tuple(after), greedy)
+        return await portal.call(scored())
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         if self.model.spec.task != "embedding":
