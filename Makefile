@@ -37,7 +37,9 @@ perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/engine.py
 	$(BIN)/python perf/llamacpp.py
 	$(BIN)/python perf/torch_engine.py
+	$(BIN)/python perf/export.py
 	$(BIN)/python perf/worker.py
+	$(BIN)/python perf/endpoint.py
 	$(BIN)/python perf/startup.py
 
 clean:

@@ -125,7 +125,7 @@ def test_greedy_answers_repeat(engine: Engine) -> None:
 def test_a_seed_repeats_a_sample_alone_and_in_a_crowd_and_no_seed_does_not(
     engine: Engine, noise: float
 ) -> None:
-    how = {"temperature": 1.2, "max_new_tokens": 16, "min_new_tokens": 16}
+    how = {"temperature": 1.2, "max_new_tokens": 8, "min_new_tokens": 8}
 
     async def crowd() -> list[str]:
         seeds = [7, 1, 2, 7, None, None]

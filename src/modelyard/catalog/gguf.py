@@ -39,11 +39,12 @@ _TENSOR_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor: its name, its shape (fastest dimension first), its type."""
+    """One tensor: its name, its shape (fastest dimension first), its type, where it lies behind `data_start`."""
 
     name: str
     shape: tuple[int, ...]
     type: str
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,14 @@ class GGUFHeader:
         metadata: the key-value pairs, long arrays left out.
         skipped: of each array left out, how many items it has.
         tensors: the entries of all tensors.
+        data_start: the byte of the file at which the tensors begin.
     """
 
     version: int
     metadata: dict[str, Any]
     skipped: dict[str, int]
     tensors: tuple[TensorInfo, ...] = field(repr=False)
+    data_start: int = 0
 
     @property
     def architecture(self) -> str:
@@ -186,7 +189,11 @@ class _Reader:
         self._fits(tensors, _LEAST_TENSOR, "tensors")
         self._fits(pairs, _LEAST_PAIR, "key-value pairs")
         metadata = self._pairs(pairs)
-        return GGUFHeader(version, metadata, self.skipped, tuple(self._tensor() for _ in range(tensors)))
+        entries = tuple(self._tensor() for _ in range(tensors))
+        align = metadata.get("general.alignment", 32)
+        if not isinstance(align, int) or align < 1:
+            raise _MalformedError(f"general.alignment is {align!r:.40}")
+        return GGUFHeader(version, metadata, self.skipped, entries, -(-self.at // align) * align)
 
     def _pairs(self, count: int) -> dict[str, Any]:
         metadata: dict[str, Any] = {}
@@ -251,8 +258,7 @@ class _Reader:
             raise _MalformedError(f"tensor '{name[:80]}' has {dimensions} dimensions")
         shape = tuple(self._one("Q") for _ in range(dimensions))
         kind = self._one("I")
-        self._one("Q")  # the offset of its data
-        return TensorInfo(name, shape, _TENSOR_TYPES.get(kind, f"type {kind}"))
+        return TensorInfo(name, shape, _TENSOR_TYPES.get(kind, f"type {kind}"), self._one("Q"))
 
     def _string(self) -> str:
         length = self._one("Q")

@@ -71,7 +71,7 @@ class OpenVINOEngine(Engine):
         settings = Settings.read(options)
         import openvino_genai as genai
 
-        self.folder = prepared(model)
+        self.folder = prepared(model, exact=settings.precision == "exact")
         self._facts = json.loads((self.folder / FACTS).read_text("utf-8"))
         self._settings = settings
         self._sight = self._seeing(settings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from modelyard.catalog.model import Model
@@ -19,6 +21,7 @@ from modelyard.engines.openvino.facts import (
     write_facts,
 )
 from modelyard.engines.openvino.sight import LANGUAGE, sight_of
+from modelyard.engines.openvino.zeros import rounds
 from modelyard.engines.workspace import run_apart, temporary_folder
 from modelyard.errors import EngineError, ResourceExhaustedError, UnsupportedError
 from modelyard.paths import cache_dir
@@ -26,8 +29,12 @@ from modelyard.paths import cache_dir
 _TEXT = "openvino_model.xml"
 
 
-def prepared(model: Model) -> Path:
+def prepared(model: Model, *, exact: bool = False) -> Path:
     """The folder of the model in OpenVINO's form, with the facts that we keep beside it.
+
+    Args:
+        model: its files.
+        exact: with the weights of a GGUF file as they are; see `modelyard.engines.openvino.zeros`.
 
     Raises:
         UnsupportedError: the files are of a kind or an architecture that cannot be brought into it.
@@ -44,12 +51,21 @@ def prepared(model: Model) -> Path:
         return _with_facts(model)
     name = model.revision.replace(":", "-").replace("/", "-")
     folder = cache_dir() / "openvino" / f"{name}-{library_version()}"
+    _made(folder, lambda: _convert(model, folder))
+    if exact and rounds(model.path):
+        whole = folder.with_name(f"{folder.name}-exact")
+        _made(whole, lambda: _restore(model, folder, whole))
+        return whole
+    return folder
+
+
+def _made(folder: Path, make: Callable[[], None]) -> None:
+    """Has a folder made once, however many processes want it."""
     if (folder / FACTS).is_file():
-        return folder
+        return
     with locked(folder):
         if not (folder / FACTS).is_file():
-            _convert(model, folder)
-    return folder
+            make()
 
 
 def to_export(model: Model) -> bool:
@@ -107,6 +123,13 @@ genai.ContinuousBatchingPipeline(sys.argv[1], genai.SchedulerConfig(), "CPU", ke
 """
 
 
+_RESTORE = """
+import sys
+from modelyard.engines.openvino.zeros import restore
+restore(*sys.argv[1:])
+"""
+
+
 def _convert(model: Model, folder: Path) -> None:
     """Converts a GGUF file, in a temporary folder that takes its place when it is whole."""
     from modelyard.catalog.gguf import read_gguf
@@ -129,6 +152,23 @@ def _convert(model: Model, folder: Path) -> None:
         eos = [header.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
         ends = [int(one) for one in eos if one is not None]
         write_facts(temporary, header.context_length, header.file_type, ends)
+        publish(temporary, folder)
+
+
+def _restore(model: Model, rounded: Path, folder: Path) -> None:
+    """A copy of a converted model with the zero points that its file has."""
+    size = sum(one.stat().st_size for one in rounded.iterdir())
+    check_room(folder.parent, int(size * 2.2), f"restoring the weights of {model.path.name}")
+    with temporary_folder(folder.parent, folder.name) as temporary:
+        for one in rounded.iterdir():
+            shutil.copy2(one, temporary / one.name)
+        status, said = run_apart(_RESTORE, str(temporary), str(model.path))
+        if status != 0:
+            last = said.strip().splitlines()[-1:] or [f"it died ({status})"]
+            raise EngineError(
+                f"the zero points of {model.path.name} cannot be restored: {last[0][:300]}",
+                hint="Use precision: fast, or engine: llamacpp.",
+            )
         publish(temporary, folder)
 
 

@@ -1,0 +1,108 @@
+"""Zero points as a GGUF file has them: OpenVINO's reader rounds them to whole steps.
+
+Q4_1 and Q4_K keep of each 32 weights a scale and a smallest value, both as floats: w = scale * q + minimum. The
+reader writes that as scale * (q - zero) with a zero point of four bits, so that every weight of a block is off by
+up to half a step. Here the zero points are put back as floats, -minimum / scale. Only float arithmetic takes them
+so: with activations that are quantised on the fly the batch is written at half the speed, so this is for
+`precision: exact` alone. Run in a process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelyard.catalog.gguf import TensorInfo, read_gguf
+
+ROUNDED = frozenset({"Q4_1", "Q4_K"})
+"""The tensor types whose zero points the reader rounds."""
+
+_BLOCK = {"Q4_1": (20, 32), "Q4_K": (144, 256)}  # bytes, weights
+_GROUP = 32  # weights that share a scale
+Rows = dict[bytes, np.ndarray]
+"""By the scales of a row of weights (float16), as bytes, the minima of its groups (float32)."""
+
+
+def rounds(file: Path) -> bool:
+    """Whether the reader would round zero points of this GGUF file."""
+    return any(tensor.type in ROUNDED for tensor in read_gguf(file).tensors)
+
+
+def minima(file: Path) -> Rows:
+    """The minima of all rows of a GGUF file whose zero points are rounded."""
+    header = read_gguf(file)
+    data = np.memmap(file, np.uint8, "r")
+    found: Rows = {}
+    for tensor in header.tensors:
+        if tensor.type in ROUNDED:
+            for scales, lows in zip(*_groups(tensor, data, header.data_start), strict=True):
+                found[scales.tobytes()] = lows
+    return found
+
+
+def _groups(tensor: TensorInfo, data: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scales (float16) and minima (float32) of a tensor: (rows, groups) each."""
+    size, weights = _BLOCK[tensor.type]
+    width, rows = tensor.shape[0], int(np.prod(tensor.shape[1:], dtype=np.int64))
+    blocks = width // weights
+    begin = start + tensor.offset
+    raw = np.asarray(data[begin : begin + rows * blocks * size]).reshape(rows, blocks, size)
+    d, low = (raw[..., at : at + 2].copy().view(np.float16).astype(np.float32) for at in (0, 2))
+    if tensor.type == "Q4_1":
+        return d.astype(np.float16).reshape(rows, -1), low.reshape(rows, -1)
+    steps, lows = _six_bits(raw[..., 4:16])
+    return (d * steps).astype(np.float16).reshape(rows, -1), (-low * lows).reshape(rows, -1)
+
+
+def _six_bits(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eight scales and eight minima of 6 bits each, out of 12 bytes (ggml's layout of K-quants)."""
+    low, high, mixed = packed[..., 0:4], packed[..., 4:8], packed[..., 8:12]
+    scales = np.concatenate([low & 63, (mixed & 15) | ((low >> 6) << 4)], axis=-1)
+    minimum = np.concatenate([high & 63, (mixed >> 4) | ((high >> 6) << 4)], axis=-1)
+    return scales.astype(np.float32), minimum.astype(np.float32)
+
+
+def restore(folder: str, file: str) -> None:
+    """Puts the zero points of a GGUF file into the model that was converted from it, in its folder.
+
+    Raises:
+        LookupError: a row of the model is not found in the file.
+    """
+    import openvino
+    from openvino import opset13
+
+    model_file = Path(folder, "openvino_model.xml")
+    rows = minima(Path(file))
+    model = openvino.Core().read_model(model_file)
+    for subtraction, scales in _rounded(model):
+        flat = scales.reshape(scales.shape[0], -1)
+        lows = np.stack([rows[row.tobytes()] for row in flat])
+        steps = flat.astype(np.float32)
+        zeros = np.divide(-lows, steps, out=np.zeros_like(lows), where=steps != 0)
+        exact = opset13.constant(zeros.astype(np.float16).reshape(scales.shape))
+        subtraction.input(1).replace_source_output(exact.output(0))
+    fresh = Path(folder, "fresh.xml")
+    openvino.save_model(model, fresh, compress_to_fp16=False)
+    del model  # it holds the old file open
+    fresh.with_suffix(".bin").replace(model_file.with_suffix(".bin"))
+    fresh.replace(model_file)
+
+
+def _rounded(model: Any) -> Iterator[tuple[Any, np.ndarray]]:
+    """Where a zero point of four bits is taken away, with the scales that follow."""
+    for node in list(model.get_ops()):
+        if node.get_type_name() != "Subtract":
+            continue
+        zeros = node.input(1).get_source_output().get_node()
+        if zeros.get_type_name() != "Convert" or zeros.input(0).get_element_type().get_type_name() != "u4":
+            continue
+        product = next(iter(node.output(0).get_target_inputs())).get_node()
+        yield node, np.asarray(product.input(1).get_source_output().get_node().data)
+
+
+if __name__ == "__main__":
+    restore(*sys.argv[1:])
