@@ -432,3 +432,32 @@ def test_an_answer_whose_pool_is_closed_is_a_typed_error(pool: Pool, fake: Any) 
     pool.close()
     with pytest.raises(EngineCrashedError):
         list(stream)
+
+
+# -- tools -------------------------------------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+def test_tools_are_refused_where_the_engine_offers_none(fake: Any) -> None:
+    with pytest.raises(UnsupportedError, match="no tools"):
+        fake().generate("1 + 1?", tools=[TOOL])
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "tool_calls": [call]}]
+    with pytest.raises(UnsupportedError, match="no tools"):
+        fake().generate([*turns, {"role": "tool", "content": "2", "tool_call_id": "c"}])
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"tools": []}, "tools is"),
+        ({"tools": [{"type": "function"}]}, "a tool is"),
+        ({"tools": [TOOL], "tool_choice": "subtract"}, "tool_choice is 'subtract'"),
+        ({"tool_choice": "auto"}, "no tools"),
+        ({"tools": [{"function": {"name": "x", "parameters": "none"}}]}, "parameters"),
+    ],
+)
+def test_a_mistake_in_tools_is_named(fake: Any, how: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        fake().generate("Hi", **how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -332,8 +333,6 @@ def test_a_server_that_does_not_stream_is_understood(connect: Connect, server: B
         "choices": [{"message": {"content": "All at once"}, "finish_reason": "length"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 4},
     }
-    import json
-
     server.script[CHAT] = [lambda call: call.reply(200, json.dumps(whole).encode())]
     chunks = say(connect(server))
     assert text_of(chunks) == "All at once" and chunks[-1].finish_reason == "length"
@@ -426,6 +425,24 @@ def test_a_wrong_key_is_said_at_once_and_not_taken_for_a_lack(connect: Connect, 
     server.script["/v1/models"] = [status(401, "wrong key")]
     with pytest.raises(AuthenticationError, match="wrong key"):
         connect(server, probe=True)
+
+
+def test_an_embedding_model_gives_vectors_of_length_1_in_the_order_of_the_texts(server: BadServer) -> None:
+    def vectors(call: Any) -> None:
+        found = [{"index": at, "embedding": [3.0 * (at + 1), 4.0 * (at + 1)]} for at in (1, 0)]
+        call.reply(200, json.dumps({"data": found}).encode())
+
+    server.script["/v1/embeddings"] = [vectors]
+    spec = ModelSpec.model_validate(
+        {"alias": "far", "url": server.url, "engine": "endpoint", "task": "embedding"}
+    )
+    engine = EndpointEngine(Model.builtin(spec), {})
+    assert engine.capabilities.embeddings and not engine.capabilities.chat
+    assert asyncio.run(engine.embed(["a", "b"])) == ((0.6, 0.8), (0.6, 0.8))
+    assert server.asked("/v1/embeddings")[-1].body["input"] == ["a", "b"]
+    with pytest.raises(UnsupportedError, match="gives embeddings"):
+        say(engine)
+    engine.close()
 
 
 # -- connections --------------------------------------------------------------------------------------------

@@ -199,9 +199,10 @@ class Engine(ABC):
         """For an engine that offers the model no functions.
 
         Raises:
-            UnsupportedError: some are given.
+            UnsupportedError: some are given, or the conversation has calls of them.
         """
-        if request.tools:
+        turns = request.messages or ()
+        if request.tools or any(one.tool_calls or one.tool_call_id is not None for one in turns):
             raise UnsupportedError(
                 f"engine {self.name} offers '{self.model.spec.alias}' no tools",
                 hint="Leave tools out, or use an engine that has them: endpoint, inference_api or vllm.",

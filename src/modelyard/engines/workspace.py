@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -100,6 +102,30 @@ def guarded(line: Sequence[str], environ: Mapping[str, str]) -> Iterator[subproc
         for pipe in (child.stdin, child.stdout):
             assert pipe is not None
             pipe.close()
+
+
+def lines_of(child: subprocess.Popen[str], glance: float) -> Iterator[str | None]:
+    """What a child says, line by line as it comes; None after each `glance` seconds of silence."""
+    assert child.stdout is not None
+    pipe = child.stdout
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        with contextlib.suppress(ValueError):  # closed, since nobody waits any more
+            for text in pipe:
+                lines.put(text.rstrip())
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            text = lines.get(timeout=glance)
+        except queue.Empty:
+            yield None
+            continue
+        if text is None:
+            return
+        yield text
 
 
 def run_apart(code: str, *args: str) -> tuple[int, str]:

@@ -93,11 +93,17 @@ class EndpointEngine(Engine):
 
     async def _probe(self) -> Found:
         found = await look(self._http, self._settings, self._wanted(), self._title)
+        if self._embeds:
+            return found
         return await examine(found, self._wire, score=self._may_score) if self._settings.probe else found
 
     def _wanted(self) -> str | None:
         """The model's name on the server, as far as the catalogue tells."""
         return self._repo
+
+    @property
+    def _embeds(self) -> bool:
+        return self.model.spec.task == "embedding"
 
     @property
     def _repo(self) -> str | None:
@@ -120,6 +126,8 @@ class EndpointEngine(Engine):
     @property
     def capabilities(self) -> Capabilities:
         found, dialect = self._found, self._found.dialect
+        if self._embeds:
+            return Capabilities.of_embeddings(found.context)
         extra = {*dialect.parameters, *(("min_new_tokens",) if dialect.exact_minimum else ())}
         own = {
             "max_new_tokens",
@@ -215,6 +223,10 @@ class EndpointEngine(Engine):
     def _check(self, request: Request) -> None:
         if self._http.patience.closed:
             raise EngineCrashedError(self._http.patience.closed)
+        if self._embeds:
+            raise UnsupportedError(
+                f"{self._title} gives embeddings, no text", hint="Use embed, or task: generation."
+            )
         if request.messages is not None and not self._found.chat:
             raise UnsupportedError(
                 f"{self._title} takes no messages: {self._found.why.get('chat', '')}",
@@ -283,7 +295,7 @@ class EndpointEngine(Engine):
         return await portal.call(scored())
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
-        if self.model.spec.task != "embedding":
+        if not self._embeds:
             return await super().embed(texts)
         body = {"model": self._found.model, "input": list(texts), "encoding_format": "float"}
         asked = self._http.ask("POST", f"{self._http.base}/embeddings", body)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 import re
 import shutil
-import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from modelyard.catalog.auth import redact
-from modelyard.engines.workspace import guarded
+from modelyard.engines.workspace import guarded, lines_of
 from modelyard.errors import DiskFullError, DownloadError, EngineError, ModelyardError
 
 _KEPT = 300  # lines of a command's output
@@ -77,30 +75,13 @@ def run(
     said: deque[str] = deque(maxlen=_KEPT)
     ear = _Ear(progress, temporary)
     with guarded(line, {**environ, "TMPDIR": str(temporary)}) as child:
-        assert child.stdout is not None
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
-        while True:
-            try:
-                text = lines.get(timeout=_GLANCE)
-            except queue.Empty:
-                ear.look()
-                continue
+        for text in lines_of(child, _GLANCE):
             if text is None:
-                break
-            said.append(text)
-            ear.hear(text)
+                ear.look()
+            else:
+                said.append(text)
+                ear.hear(text)
         return child.wait(), list(said)
-
-
-def _read(pipe: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
-    try:
-        for text in pipe:
-            lines.put(text.rstrip())
-    except ValueError:  # closed, since nobody waits any more
-        pass
-    finally:
-        lines.put(None)
 
 
 class _Ear:

@@ -18,7 +18,7 @@ from modelyard.engines.endpoint.engine import EndpointEngine
 from modelyard.engines.endpoint.http import Http
 from modelyard.engines.endpoint.probe import Found, examine, look
 from modelyard.engines.endpoint.settings import OPTIONS, Settings, read_url
-from modelyard.errors import AuthenticationError, InvalidArgumentError, ModelNotFoundError
+from modelyard.errors import AuthenticationError, InvalidArgumentError, ModelNotFoundError, UnsupportedError
 
 _MORE = {
     "provider": "who runs the model, as the Hub names it (auto: the Hub chooses)",
@@ -34,6 +34,11 @@ class InferenceAPIEngine(EndpointEngine):
 
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         Engine.__init__(self, model, options)
+        if model.spec.task in ("embedding", "seq2seq"):
+            raise UnsupportedError(
+                f"engine inference_api runs no models of task {model.spec.task}",
+                hint="Use engine: transformers, or endpoint with the url of a server for embeddings.",
+            )
         settings = Settings.read(options, engine=self.name, more=_MORE)
         for name in _MORE:
             if not isinstance(options.get(name), str | None):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
 import re
-import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from modelyard.catalog.auth import redact
 from modelyard.catalog.memory.facts import of_path
@@ -29,7 +27,7 @@ from modelyard.engines.openvino.facts import (
 )
 from modelyard.engines.openvino.sight import LANGUAGE, cannot_see, sight_of
 from modelyard.engines.progress import load_progress
-from modelyard.engines.workspace import guarded, temporary_folder
+from modelyard.engines.workspace import guarded, lines_of, temporary_folder
 from modelyard.errors import (
     DiskFullError,
     EngineError,
@@ -172,30 +170,14 @@ def _run(line: list[str], environ: Mapping[str, str], watched: Path) -> tuple[in
     said: deque[str] = deque(maxlen=_KEPT)
     progress, before = load_progress(), 0
     with guarded(line, environ) as child:
-        assert child.stdout is not None
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
-        while True:
-            try:
-                text = lines.get(timeout=_GLANCE)
-            except queue.Empty:
-                size = sum(one.stat().st_size for one in watched.glob("**/*.bin"))
-                progress.advance(size - before)
-                before = size
+        for text in lines_of(child, _GLANCE):
+            if text is not None:
+                said.append(text)
                 continue
-            if text is None:
-                return child.wait(), list(said)
-            said.append(text)
-
-
-def _read(pipe: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
-    try:
-        for text in pipe:
-            lines.put(text.rstrip())
-    except ValueError:  # closed, since nobody waits any more
-        pass
-    finally:
-        lines.put(None)
+            size = sum(one.stat().st_size for one in watched.glob("**/*.bin"))
+            progress.advance(size - before)
+            before = size
+        return child.wait(), list(said)
 
 
 def _complete(

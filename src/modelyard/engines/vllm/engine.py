@@ -139,7 +139,11 @@ class VLLMEngine(EndpointEngine):
             self._server.close()
             self._adapters.clear()
             self._server, base = self._start()
-            self._open(base, self._serve.http_with(self._key))
+            try:
+                self._open(base, self._serve.http_with(self._key))
+            except BaseException:
+                self._server.close()  # so that the next request tries it with a fresh one
+                raise
 
     async def _awake(self) -> None:
         if self._closed or not self._server.alive:
