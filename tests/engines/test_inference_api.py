@@ -161,8 +161,8 @@ def test_connections_are_used_again_and_a_leaver_closes_his(server: BadServer) -
         stream = engine.generate(Request(messages=(Message("user", "Hi"),)))
         await anext(stream)
         await stream.aclose()
-        for _ in range(100):
-            if not server.open and not engine.active:
+        for _ in range(300):
+            if server.seen[-1].connection not in server.open and not engine.active:
                 return
             await asyncio.sleep(0.02)
         raise AssertionError(server.open)

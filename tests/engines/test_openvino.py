@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,3 +227,21 @@ def test_two_processes_convert_once(
     assert all("Paris" in output for output in outputs), outputs
     folders = [one.name for one in (cache / "openvino").iterdir() if one.is_dir()]
     assert len(folders) == 1 and not folders[0].startswith(".making-")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack is read with Linux's layout")
+def test_the_thread_that_loads_keeps_its_signal_stack() -> None:
+    class Stack(ctypes.Structure):
+        _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    def stack() -> tuple[int | None, int]:
+        found = Stack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+        return found.place, found.size
+
+    before = stack()
+    spec = load_catalog().get("smollm2-135m")
+    engine = load_engine(spec, {})
+    asyncio.run(engine.score("The sea is", [" blue"]))
+    assert stack() == before
+    engine.close()

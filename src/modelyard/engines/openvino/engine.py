@@ -34,6 +34,7 @@ from modelyard.engines.openvino.pieces import piece_table
 from modelyard.engines.openvino.scorer import Scorer
 from modelyard.engines.openvino.settings import OPTIONS, Settings
 from modelyard.engines.openvino.sight import Looked, Sight
+from modelyard.engines.openvino.threads import in_passing_thread
 from modelyard.engines.steploop import Job, StepLoop
 from modelyard.errors import EngineCrashedError, InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES, SamplingParams
@@ -77,8 +78,10 @@ class OpenVINOEngine(Engine):
         self._sight = self._seeing(settings)
         sees, how = self._sight is not None, settings.properties()
         try:
-            pipeline = genai.ContinuousBatchingPipeline(
-                str(self.folder), settings.scheduler(genai, sees=sees), settings.device, how, {}, how
+            pipeline = in_passing_thread(
+                lambda: genai.ContinuousBatchingPipeline(
+                    str(self.folder), settings.scheduler(genai, sees=sees), settings.device, how, {}, how
+                )
             )
         except RuntimeError as error:
             raise load_error(model, str(error)) from error
@@ -282,7 +285,7 @@ class OpenVINOEngine(Engine):
             if self._pipeline is None:
                 raise EngineCrashedError("the model was unloaded before the scoring began")
             if self._scorer is None:
-                self._scorer = Scorer(self.folder, self._settings)
+                self._scorer = in_passing_thread(lambda: Scorer(self.folder, self._settings))
             return self._scorer.score(pairs)
 
 
