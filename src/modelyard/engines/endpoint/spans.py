@@ -64,6 +64,8 @@ class Spans:
             owner = unclear[-1] if unclear else 0
             for at in range(owner + 1):
                 found.append(self._token(len(self._text) if at == owner else 0, self._waiting[at][1]))
+        elif self._text and self._at:  # a token was taken for found too early: its own is not known any more
+            found.append(self._token(len(self._text), Sent(b"", None, None)))
         self._waiting.clear()
         return found
 
@@ -71,7 +73,8 @@ class Spans:
         """Passes over tokens that are not in the text as named, once one behind them is found there."""
         unclear = 0
         for expected, _ in self._waiting:
-            place = self._text.find(expected) if expected and _REPLACEMENT not in expected else -1
+            # What is unclear stands for a character at least.
+            place = self._text.find(expected, 1) if expected and _REPLACEMENT not in expected else -1
             if place >= 0 and unclear:
                 break
             if not self._text or (expected and expected.startswith(self._text)):
