@@ -27,9 +27,20 @@ class Retry:
     def wait(self, attempt: int, retry_after: str | None = None) -> None:
         """Waits after the given failed attempt, the first of which is 1."""
         asked = parse_retry_after(retry_after)
-        # Chance keeps many clients that failed together from coming back together.
-        own = self.first * 2 ** (attempt - 1) * (1 + random.random() / 4)  # noqa: S311  no secret hangs on it
+        own = backoff(attempt, self.first)
         _sleep(min(self.longest, own if asked is None else asked))
+
+
+def backoff(attempt: int, first: float) -> float:
+    """Seconds to wait after a failed attempt, the first of which is 1: doubled each time, with a little chance.
+
+    Chance keeps many clients that failed together from coming back together.
+
+    >>> 0.5 <= backoff(1, first=0.5) <= 0.625 and 2 <= backoff(3, first=0.5) <= 2.5
+    True
+    """
+    doublings: float = 2.0 ** (attempt - 1)
+    return first * doublings * (1 + random.random() / 4)  # noqa: S311  no secret hangs on it
 
 
 def parse_retry_after(value: str | None) -> float | None:

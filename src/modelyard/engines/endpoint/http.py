@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from modelyard import portal
-from modelyard.catalog.sources.retry import parse_retry_after
+from modelyard.catalog.sources.retry import backoff, parse_retry_after
 from modelyard.engines.endpoint.faults import never_sent, refused, unreachable, unreadable
 from modelyard.engines.endpoint.settings import Settings
 from modelyard.errors import DeadlineExceededError, EngineCrashedError, ModelyardError
@@ -231,7 +230,7 @@ class Http:
         self, attempt: int, asked: float | None, deadline: float | None, error: ModelyardError | None = None
     ) -> None:
         """Waits before the next attempt: as the server says, else longer each time, with a little chance in it."""
-        seconds = FIRST_PAUSE * 2**attempt * (1 + random.random() / 4) if asked is None else asked  # noqa: S311
+        seconds = backoff(attempt + 1, FIRST_PAUSE) if asked is None else asked
         if error is not None and deadline is not None and time.monotonic() + seconds >= deadline:
             raise error
         await self.patience.wait(asyncio.sleep(seconds), seconds + 5, "was waited for", deadline)

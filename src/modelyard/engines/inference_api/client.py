@@ -56,7 +56,7 @@ class InferenceWire:
                     body["messages"], model=body["model"], stream=True, extra_body=extra or None, **known
                 )
                 async for one in pieces:
-                    yield _plain(one)
+                    yield dict(one)
 
     async def complete(
         self, body: Mapping[str, Any], deadline: float | None = None
@@ -178,17 +178,12 @@ def of_the_hub(url: str) -> bool:
     return parts.scheme == "https" and (host == "huggingface.co" or host.endswith(ends))
 
 
-def _plain(one: Any) -> dict[str, Any]:
-    return dict(one)
-
-
 def _generation(body: Mapping[str, Any]) -> dict[str, Any]:
     """A completion's body in the words of `text-generation`."""
-    for name in ("presence_penalty",):
-        if body.get(name):
-            raise InvalidArgumentError(
-                f"a raw prompt at the Inference API takes no '{name}'", hint="Leave it out."
-            )
+    if body.get("presence_penalty"):
+        raise InvalidArgumentError(
+            "a raw prompt at the Inference API takes no 'presence_penalty'", hint="Leave it out."
+        )
     greedy = not body.get("temperature")
     how = {
         "max_new_tokens": body["max_tokens"],
@@ -203,9 +198,6 @@ def _generation(body: Mapping[str, Any]) -> dict[str, Any]:
     return how
 
 
-_REASONS = {"eos_token": "stop", "stop_sequence": "stop", "length": "length"}
-
-
 def _as_completion(one: Any) -> dict[str, Any]:
     """A piece of `text-generation` in the form of a completion's."""
     token = one["token"]
@@ -215,7 +207,7 @@ def _as_completion(one: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"choices": [choice]}
     details = one.get("details")
     if details:
-        choice["finish_reason"] = _REASONS.get(details["finish_reason"], details["finish_reason"])
+        choice["finish_reason"] = details["finish_reason"]
         if details.get("input_length"):
             found["usage"] = {
                 "prompt_tokens": details["input_length"],
