@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.served import served
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "modelyard"
 README = (ROOT / "README.md").read_text("utf-8")
 MODELS = re.compile(r"smollm2-135m|qwen2\.5-coder-1\.5b")
+FAKE = "models:\n  fake: {engine: fake}\n"
 NETWORK = ("modelyard doctor", "modelyard models pull", "modelyard models lock")
 
 
@@ -33,7 +35,7 @@ COMMANDS = [
     line.partition("  #")[0]
     for block in blocks("bash")
     for line in block.splitlines()
-    if line.startswith("modelyard ") and not line.startswith(NETWORK)
+    if line.startswith("modelyard ") and not line.startswith((*NETWORK, "modelyard serve"))
 ]
 
 
@@ -55,8 +57,11 @@ def test_the_python_of_the_readme_runs_from_top_to_bottom(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, object] = {"__name__": "readme"}
-    for at, block in enumerate(blocks("python"), 1):
-        exec(compile(MODELS.sub("fake", block), f"README.md, python block {at}", "exec"), names)
+    with served(folder, FAKE) as server:
+        for at, block in enumerate(blocks("python"), 1):
+            code = MODELS.sub("fake", block).replace("http://127.0.0.1:5000", server.url)
+            exec(compile(code, f"README.md, python block {at}", "exec"), names)
+        names["client"].close()  # type: ignore[attr-defined]
     assert capsys.readouterr().out
     assert (folder / "session.json").is_file()
 

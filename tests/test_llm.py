@@ -13,6 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from modelyard.create import create_llm
+from modelyard.engines.base import Capabilities
+from modelyard.engines.fake import FakeEngine
 from modelyard.errors import (
     DeadlineExceededError,
     EngineCrashedError,
@@ -434,18 +436,62 @@ def test_an_answer_whose_pool_is_closed_is_a_typed_error(pool: Pool, fake: Any) 
         list(stream)
 
 
+# -- the likeliest tokens ----------------------------------------------------------------------------------
+
+
+def test_the_likeliest_tokens_come_with_each_token_and_as_plain_data(fake: Any) -> None:
+    result = fake("yes no").generate("Hi", top_logprobs=2)
+    tops = [[(one.text, one.logprob) for one in token.top] for token in result.tokens]
+    assert [top[0] for top in tops] == [(token.text, token.logprob) for token in result.tokens]
+    assert all(len(top) == 2 and top[0][1] > top[1][1] for top in tops)
+    shown = json.loads(json.dumps(result.to_dict()))["tokens"][0]["top"]
+    assert shown[0] == {"text": "yes", "id": result.tokens[0].id, "logprob": result.tokens[0].logprob}
+    assert all(token.top == () for token in fake("yes no").generate("Hi").tokens)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"top_logprobs": 21}, "top_logprobs is 21"),
+        ({"top_logprobs": -1}, "top_logprobs is -1"),
+        ({"top_logprobs": True}, "top_logprobs is True"),
+        ({"top_logprobs": 2.0}, "top_logprobs is 2.0"),
+        ({"top_logprobs": 2, "logprobs": False}, "top_logprobs is 2, and logprobs is False"),
+        ({"top_logprob": 2}, "Did you mean 'top_logprobs'"),
+    ],
+)
+def test_a_mistake_in_top_logprobs_is_named(fake: Any, how: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        fake().generate("Hi", **how)
+
+
+def test_more_of_the_likeliest_tokens_than_the_engine_gives_are_refused_before_it_is_asked(
+    fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Capabilities(top_logprobs=5, context_length=4096)
+    monkeypatch.setattr(FakeEngine, "capabilities", property(lambda self: few))
+    llm = fake()
+    assert llm.generate("Hi", top_logprobs=5).tokens[0].top
+    with pytest.raises(UnsupportedError, match="engine fake gives at most 5 of 'fake'"):
+        llm.generate("Hi", top_logprobs=6)
+    with pytest.raises(UnsupportedError, match="engine fake gives at most 5 of 'fake'"):
+        next(llm.stream("Hi", top_logprobs=6))
+
+
 # -- tools -------------------------------------------------------------------------------------------------
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 
-def test_tools_are_refused_where_the_engine_offers_none(fake: Any) -> None:
-    with pytest.raises(UnsupportedError, match="no tools"):
-        fake().generate("1 + 1?", tools=[TOOL])
-    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
-    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "tool_calls": [call]}]
-    with pytest.raises(UnsupportedError, match="no tools"):
-        fake().generate([*turns, {"role": "tool", "content": "2", "tool_call_id": "c"}])
+def test_a_tool_is_called_and_its_result_goes_back(fake: Any) -> None:
+    llm = fake('<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')
+    result = llm.generate("1 + 1?", tools=[TOOL])
+    (call,) = result.to_dict()["tool_calls"]
+    assert (result.text, call["name"], call["arguments"]) == ("", "add", '{"a": 1}')
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "tool_calls": result.tool_calls}]
+    turns += [{"role": "tool", "content": "2", "tool_call_id": call["id"]}]
+    assert llm.count_tokens(turns) > llm.count_tokens(turns[:1])
+    assert llm.generate(turns, tools=[TOOL], tool_choice="required").tool_calls[0].name == "add"
 
 
 @pytest.mark.parametrize(
@@ -456,6 +502,8 @@ def test_tools_are_refused_where_the_engine_offers_none(fake: Any) -> None:
         ({"tools": [TOOL], "tool_choice": "subtract"}, "tool_choice is 'subtract'"),
         ({"tool_choice": "auto"}, "no tools"),
         ({"tools": [{"function": {"name": "x", "parameters": "none"}}]}, "parameters"),
+        ({"tools": [TOOL], "raw": True}, "raw prompt"),
+        ({"tools": [TOOL], "choices": ["yes"]}, "together with a schema, regex or choices"),
     ],
 )
 def test_a_mistake_in_tools_is_named(fake: Any, how: dict[str, Any], words: str) -> None:

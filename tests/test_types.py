@@ -32,7 +32,7 @@ def test_a_result_becomes_json_with_every_field() -> None:
     data = json.loads(json.dumps(RESULT.to_dict()))
     assert set(data) == {field.name for field in fields(Result)}
     assert data["tokens"] == [
-        {"text": "Hi", "id": 5, "logprob": -0.5, "start": 0, "end": 2, "logprob_of": "model"}
+        {"text": "Hi", "id": 5, "logprob": -0.5, "start": 0, "end": 2, "logprob_of": "model", "top": []}
     ]
     assert data["warnings"] == [{"code": "code", "message": "words"}]
     assert data["fingerprint"]["revision"] == "r"

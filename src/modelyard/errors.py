@@ -9,7 +9,9 @@
     ├── ModelNotFoundError
     ├── DocumentError
     ├── ResourceExhaustedError
-    │   └── DiskFullError
+    │   ├── DiskFullError
+    │   └── QueueFullError
+    ├── UnavailableError
     ├── DownloadError
     │   ├── IntegrityError
     │   └── OfflineError
@@ -106,6 +108,18 @@ class DiskFullError(ResourceExhaustedError):
     """The disk has no room for a download or a converted model."""
 
 
+class QueueFullError(ResourceExhaustedError):
+    """More requests wait for a model than its queue holds; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class UnavailableError(ModelyardError):
+    """The server takes no new work, or the model does not answer for now."""
+
+
 class DownloadError(ModelyardError):
     """A download that failed; what arrived is kept and continued by the next try."""
 
@@ -179,6 +193,8 @@ TABLE: dict[type[ModelyardError], Conduct] = {
     DiskFullError: Conduct(
         507, False, 4, "Free some room, or set MODELYARD_CACHE to a folder on a larger disk."
     ),
+    QueueFullError: Conduct(429, True, 4, "Send the request again a little later."),
+    UnavailableError: Conduct(503, True, 6, "Send the request again, here a little later or elsewhere now."),
     DownloadError: Conduct(502, True, 5, "Run the same command again: it goes on where it stopped."),
     IntegrityError: Conduct(502, False, 5, ""),
     OfflineError: Conduct(503, False, 5, "Run once without --offline, or pull the model beforehand."),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from modelyard import portal
 from modelyard.adapters import Adapters
 from modelyard.catalog.spec import ModelSpec
-from modelyard.engines.base import Capabilities, Engine
+from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine
 from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.messages import Prompt, as_message, check_characters, read_prompt, read_tools
 from modelyard.params import SamplingParams, canonical, merge
@@ -53,6 +53,7 @@ class ModelCapability(enum.StrEnum):
     REGEX = "regex"
     CHOICES = "choices"
     LOGPROBS = "logprobs"
+    TOP_LOGPROBS = "top_logprobs"
     SCORE = "score"
     SEED = "seed"
     VISION = "vision"
@@ -121,16 +122,17 @@ class LLM:
             prompt: a text, or the messages of a conversation.
             how: `system_prompt`, `schema` (a JSON Schema or a pydantic class), `regex`, `choices`, `raw`
                 (give the text to the model as it stands, without its chat template), `timeout` in seconds,
-                `logprobs`, `adapter` (an alias, Hub id or path of a LoRA on this model), `images` (bytes, paths
-                or Pillow images, before a text prompt), `tools` and `tool_choice` (functions that the model may
-                ask for, in OpenAI's form), and any sampling parameter (`modelyard.params.SamplingParams`).
+                `logprobs`, `top_logprobs` (how many of the likeliest tokens to list at each place, 0 to 20),
+                `adapter` (an alias, Hub id or path of a LoRA on this model), `images` (bytes, paths or Pillow
+                images, before a text prompt), `tools` and `tool_choice` (functions that the model may ask for,
+                in OpenAI's form), and any sampling parameter (`modelyard.params.SamplingParams`).
 
         Raises:
             InvalidArgumentError: an argument that is not known, or a bad value; it says which.
             PromptTooLongError, SchemaError, UnsupportedError, DeadlineExceededError, EngineError: as named.
         """
         asked = await self._asked(prompt, how)
-        async with self._lease() as engine:
+        async with self._lease(asked.request) as engine:
             requests = _sequences(asked.request)
             results = await _all(_collect(engine, one, asked) for one in requests)
         return replace(results[0], alternatives=tuple(results[1:]))
@@ -140,7 +142,7 @@ class LLM:
         asked = await self._asked(prompt, how)
         if asked.request.params.num_return_sequences > 1:
             raise UnsupportedError("a stream carries one answer", hint="Set num_return_sequences to 1.")
-        async with self._lease() as engine:
+        async with self._lease(asked.request) as engine:
             text: list[str] = []
             async with contextlib.aclosing(_chunks(engine, asked)) as chunks:
                 async for chunk in chunks:
@@ -240,6 +242,7 @@ class LLM:
             ModelCapability.REGEX: found.regex,
             ModelCapability.CHOICES: found.choices,
             ModelCapability.LOGPROBS: found.logprobs,
+            ModelCapability.TOP_LOGPROBS: found.top_logprobs,
             ModelCapability.SCORE: found.score,
             ModelCapability.SEED: found.seed,
             ModelCapability.VISION: found.images,
@@ -249,10 +252,12 @@ class LLM:
         }
 
     @contextlib.asynccontextmanager
-    async def _lease(self) -> AsyncIterator[Engine]:
-        """The engine of the model; for an adapter, its base's."""
+    async def _lease(self, request: Request | None = None) -> AsyncIterator[Engine]:
+        """The engine of the model, for an adapter its base's; it can do what the request asks for."""
         spec = await self._adapters.base(self._pool)
         async with self._pool.lease(spec, self._options, lock=self._lock) as engine:
+            if request is not None:
+                engine.check_top_logprobs(request)
             yield engine
 
     def close(self) -> None:
@@ -297,6 +302,7 @@ class LLM:
             params=params,
             constraint=_constraint(own),
             logprobs=own.get("logprobs", True),
+            top_logprobs=_top_logprobs(own),
             deadline=None if timeout is None else time.monotonic() + timeout,
             tools=tools,
             tool_choice=choice,
@@ -317,8 +323,8 @@ class _Asked:
 # A translation or a summary is wanted as it is most likely; a sampled one has to be asked for.
 _TASK_DEFAULTS: dict[str, dict[str, Any]] = {"seq2seq": {"temperature": 0}}
 _OWN = (
-    "system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "adapter", "images", "tools",
-    "tool_choice",
+    "system_prompt", "schema", "regex", "choices", "raw", "timeout", "logprobs", "top_logprobs", "adapter",
+    "images", "tools", "tool_choice",
 )  # fmt: skip
 
 
@@ -339,6 +345,21 @@ def _timeout(given: Any) -> float | None:
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e9:
         raise InvalidArgumentError(f"timeout is {given!r:.80}", hint="It is in seconds, above 0.")
     return float(given)
+
+
+def _top_logprobs(own: Mapping[str, Any]) -> int:
+    given = own.get("top_logprobs")
+    if given is None:
+        return 0
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= MOST_TOP_LOGPROBS:
+        raise InvalidArgumentError(
+            f"top_logprobs is {given!r:.80}", hint=f"It is a whole number from 0 to {MOST_TOP_LOGPROBS}."
+        )
+    if given and not own.get("logprobs", True):
+        raise InvalidArgumentError(
+            f"top_logprobs is {given}, and logprobs is False", hint="Leave logprobs out, or set it to True."
+        )
+    return given
 
 
 def _texts(given: Any, name: str) -> tuple[str, ...]:

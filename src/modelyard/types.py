@@ -107,7 +107,8 @@ class Request:
     """What an engine is asked: messages or a raw prompt, and how to answer.
 
     Exactly one of `messages` and `prompt` is set. `deadline` is in seconds on `time.monotonic()`'s clock.
-    `tool_choice` is `auto`, `none`, `required`, or the name of one of the tools.
+    `tool_choice` is `auto`, `none`, `required`, or the name of one of the tools. `top_logprobs` is how many of
+    the likeliest tokens each token of the answer is given with.
     """
 
     messages: tuple[Message, ...] | None = None
@@ -119,6 +120,19 @@ class Request:
     deadline: float | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
+    top_logprobs: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class TopLogprob:
+    """One of the likeliest tokens at a place: its own text, as it decodes alone, its id and its logprob.
+
+    Bytes that are no whole character are U+FFFD in the text, and a special token's is empty.
+    """
+
+    text: str
+    id: int | None
+    logprob: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -134,6 +148,8 @@ class Token:
     `logprob_of` says of which distribution: `model` is the model's own (softmax of the raw logits),
     `masked` the same over the tokens that a schema, regex or list of choices left open, `sampling` the one
     sampled from, after temperature, penalties and top-k/top-p, `unknown` what a server reports unexplained.
+    `top` are the likeliest tokens at this place under the same distribution, the likeliest first, as many as
+    were asked for.
     """
 
     text: str
@@ -142,6 +158,7 @@ class Token:
     start: int
     end: int
     logprob_of: LogprobOf = "model"
+    top: tuple[TopLogprob, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -56,3 +56,7 @@ def test_a_token_is_in_no_text(monkeypatch):
     assert "unusual" not in f"{token!r} {token}"
     said = redact("an-unusual-secret hf_abcdefghij https://u:p%40w@h/x Authorization: Bearer abcdefgh")
     assert said == "*** hf_*** https://***@h/x Authorization: Bearer ***"
+
+
+def test_a_key_of_the_catalogue_is_no_token() -> None:
+    assert redact("hf_generation_kwargs, hf_model_name") == "hf_generation_kwargs, hf_model_name"

@@ -224,3 +224,20 @@ def test_loading_a_catalogue_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_source_may_be_a_starter_models_alias(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("- {name: mine, type: huggingface, hf_model_name: smollm2-135m, endpoint: mine}\n")
+    catalog = load_catalog(file)
+    assert catalog.get("mine").sources == catalog.get("smollm2-135m").sources
+    assert catalog.get("mine").endpoint == "mine"
+
+
+@pytest.mark.parametrize("name", ["./model.gguf", "model.gguf", "/models/folder", "~/model"])
+def test_a_source_may_be_a_path(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(f"models:\n  mine: {{source: {name}}}\n")
+    (source,) = load_catalog(file).get("mine").sources
+    assert isinstance(source, PathSource)
+    assert Path(source.path).is_absolute()

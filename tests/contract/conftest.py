@@ -166,6 +166,28 @@ def vision(row: Row) -> Callable[[], Engine]:
     return load
 
 
+# As most templates of the field have tools, in few words.
+WITH_TOOLS = """
+{%- for tool in tools or () %}{{ tool | tojson }}{{ '\\n' }}{% endfor %}
+{%- for message in messages %}<|im_start|>{{ message.role }}{{ '\\n' }}{{ message.content }}
+{%- for call in message.tool_calls or () %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}
+{{- '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
+
+@pytest.fixture
+def tooled(engine: Engine, row: Row) -> Iterator[Engine]:
+    """The engine; where it renders prompts itself, with a chat template that has tools."""
+    if row.server or row.environment == "vllm" or engine.capabilities.tools:
+        yield engine
+        return
+    spec = engine.model.spec.model_copy(update={"chat_template": WITH_TOOLS})
+    loaded = load_engine(spec, row.options)
+    yield loaded
+    loaded.close()
+
+
 @pytest.fixture
 def fresh(engine: Engine, row: Row) -> Callable[[], Engine]:
     """Loads another engine of the same kind, for a test to break."""

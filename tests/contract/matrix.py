@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 BEHAVIOURS = (
-    "generate", "stream", "cancel", "stop", "seed", "schema", "regex", "choices", "logprobs", "score",
-    "adapters", "images", "concurrent", "over-long prompt", "bad schema", "unknown parameter", "crash",
+    "generate", "stream", "cancel", "stop", "seed", "schema", "regex", "choices", "logprobs",
+    "top_logprobs", "score", "tools", "adapters", "images", "concurrent", "over-long prompt", "bad schema", "unknown parameter", "crash",
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from modelyard.errors import (
 )
 from modelyard.params import merge
 from modelyard.pool import load_engine
-from modelyard.types import Adapter, Chunk, Constraint, ImagePart, Message, Request, TextPart
+from modelyard.types import Adapter, Chunk, Constraint, ImagePart, Message, Request, TextPart, Tool
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Row
@@ -43,9 +43,17 @@ SCHEMA = {
 
 
 def ask(messages: tuple[Message, ...] = ASK, **how: Any) -> Request:
-    own = {
-        key: how.pop(key) for key in ("prompt", "constraint", "logprobs", "adapter", "deadline") if key in how
-    }
+    names = (
+        "prompt",
+        "constraint",
+        "logprobs",
+        "top_logprobs",
+        "adapter",
+        "deadline",
+        "tools",
+        "tool_choice",
+    )
+    own = {key: how.pop(key) for key in names if key in how}
     if "prompt" in own:
         messages = None  # type: ignore[assignment]
     return Request(messages=messages, params=merge(("request", {"temperature": 0, **how}))[0], **own)
@@ -333,6 +341,70 @@ def test_requests_with_different_parameters_share_a_batch_unharmed(engine: Engin
 def test_logprobs_can_be_left_out(engine: Engine) -> None:
     chunks = answer(engine, ask(max_new_tokens=4, logprobs=False))
     assert {token.logprob for chunk in chunks for token in chunk.tokens} <= {None}
+
+
+@behaviour("top_logprobs")
+def test_the_likeliest_tokens_at_each_place_are_given_or_refused(
+    engine: Engine, record_property: Any
+) -> None:
+    most = engine.capabilities.top_logprobs
+    with pytest.raises(UnsupportedError, match=f"top_logprobs is {most + 1}"):
+        engine.check_top_logprobs(ask(top_logprobs=most + 1))
+    if not most:
+        record_property("refused", True)
+        return
+    request = ask(max_new_tokens=6, top_logprobs=5)
+    engine.check_top_logprobs(request)
+    tokens = [token for chunk in answer(engine, request) for token in chunk.tokens]
+    assert tokens
+    for token in tokens:
+        logprobs = [one.logprob for one in token.top]
+        assert len(logprobs) == 5 and logprobs == sorted(logprobs, reverse=True)
+        assert logprobs[0] == pytest.approx(token.logprob, abs=1e-3)  # greedy
+        first = [one for one in token.top if one.logprob == logprobs[0]]  # in half precision several may be
+        assert any(one.id in (token.id, None) and one.text == token.text for one in first)
+
+
+TOOL = Tool(
+    "weather",
+    "the weather of a city",
+    {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}, "days": {"$ref": "#/$defs/days"}},
+        "required": ["city", "days"],
+        "$defs": {"days": {"enum": [1, 7]}},
+    },
+)
+
+
+@behaviour("tools")
+def test_a_tool_is_called_with_arguments_that_fit_or_tools_are_refused(
+    engine: Engine, tooled: Engine, record_property: Any
+) -> None:
+    from modelyard.engines.grammar import check_answer
+
+    request = ask(
+        (Message("user", "How is Paris?"),), tools=(TOOL,), tool_choice="required", max_new_tokens=80
+    )
+    if not engine.capabilities.tools:
+        with pytest.raises(UnsupportedError, match="no tools"):
+            answer(engine, request)
+    if not tooled.capabilities.tools:
+        record_property("refused", True)
+        return
+    chunks = answer(tooled, request)
+    (call,) = chunks[-1].tool_calls
+    assert call.name == "weather" and call.id and text_of(chunks) == ""
+    assert check_answer(Constraint(schema=TOOL.parameters), call.arguments) is None
+    assert chunks[-1].finish_reason == "stop"
+    assert {one.code for one in chunks[-1].warnings} <= {"logprobs_missing"}
+    turns = (
+        *(request.messages or ()),
+        Message("assistant", "", (call,)),
+        Message("tool", "18 degrees", tool_call_id=call.id),
+    )
+    told = answer(tooled, ask(turns, tools=(TOOL,), tool_choice="none", max_new_tokens=8))
+    assert text_of(told) and told[-1].tool_calls == ()
 
 
 @behaviour("over-long prompt")

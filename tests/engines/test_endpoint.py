@@ -64,7 +64,8 @@ def connect() -> Iterator[Connect]:
 
 
 def ask(text: str = "Hi", *, deadline: float | None = None, **how: Any) -> Request:
-    own = {key: how.pop(key) for key in ("constraint", "tools", "tool_choice", "logprobs") if key in how}
+    names = ("constraint", "tools", "tool_choice", "logprobs", "top_logprobs")
+    own = {key: how.pop(key) for key in names if key in how}
     params = merge(("request", {"temperature": 0, "max_tokens": 20, **how}))[0]
     return Request(messages=(Message("user", text),), params=params, deadline=deadline, **own)
 
@@ -317,6 +318,50 @@ def test_a_conversation_with_tool_results_is_sent_as_it_was(server: BadServer) -
     assert sent[2] == {"role": "tool", "content": "2", "tool_call_id": "c1"}
 
 
+def test_the_likeliest_tokens_are_asked_for_and_read_as_many_and_in_order(
+    connect: Connect, server: BadServer
+) -> None:
+    listed = [("no", -3.0), ("yes", -0.1), ("\u00e9\ufffd", -1.5)]
+
+    def act(call: Any) -> None:
+        call.begin()
+        piece = delta("no", "stop")
+        piece["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = [
+            {"token": text, "logprob": logprob, "bytes": [0xC3] if "\ufffd" in text else None}
+            for text, logprob in listed
+        ]
+        call.event(piece)
+        call.event("[DONE]")
+        call.end()
+
+    server.script[CHAT] = [act, act]
+    for dialect, asked in (("openai", 2), ("vllm", 3)):
+        engine = connect(server, dialect=dialect)
+        (token,) = (token for chunk in say(engine, ask(top_logprobs=2)) for token in chunk.tokens)
+        assert [(one.text, one.logprob) for one in token.top] == [("yes", -0.1), ("\ufffd", -1.5)]
+        assert server.asked(CHAT)[-1].body["top_logprobs"] == asked
+        assert engine.capabilities.top_logprobs == 20
+
+
+def test_the_likeliest_tokens_of_a_completion_are_listed_by_their_texts(
+    connect: Connect, server: BadServer
+) -> None:
+    def act(call: Any) -> None:
+        call.begin()
+        logprobs = {
+            "tokens": ["a"],
+            "token_logprobs": [-2.0],
+            "top_logprobs": [{"a": -2.0, "b": -0.2, "c": -5}],
+        }
+        call.event({"choices": [{"text": "a", "logprobs": logprobs, "finish_reason": "stop"}]})
+        call.event("[DONE]")
+        call.end()
+
+    server.script["/v1/completions"] = [act]
+    (chunk, _) = say(connect(server), Request(prompt="Hi", top_logprobs=2))
+    assert [(one.text, one.logprob) for one in chunk.tokens[0].top] == [("b", -0.2), ("a", -2.0)]
+
+
 def test_images_are_sent_as_data(connect: Connect, server: BadServer) -> None:
     engine = connect(server)
     engine._found = engine._found.__class__(engine.dialect, "tiny", images=True)
@@ -398,12 +443,14 @@ def test_a_bad_option_is_named(connect: Connect, server: BadServer, name: str, v
 def test_a_server_that_ignores_schemas_and_images_is_found_out(connect: Connect, server: BadServer) -> None:
     engine = connect(server, probe=True)
     found = engine.capabilities
-    assert found.chat and found.logprobs
+    assert found.chat and found.logprobs and not found.top_logprobs
     assert not (found.schema or found.regex or found.choices or found.images or found.score)
     with pytest.raises(UnsupportedError, match="Hello there"):
         say(engine, ask(constraint=Constraint(choices=("yes", "no"))))
     with pytest.raises(UnsupportedError, match="left it out"):
         say(engine, Request(messages=(Message("user", (ImagePart(b"x"),)),)))
+    with pytest.raises(UnsupportedError, match="no tools: it was sent one, and left it out"):
+        say(engine, ask(tools=(Tool("add"),)))
 
 
 def test_a_server_without_logprobs_answers_with_a_word_about_it(connect: Connect, server: BadServer) -> None:

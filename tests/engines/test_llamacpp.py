@@ -59,7 +59,8 @@ def engine() -> Iterator[LlamaCppEngine]:
 
 
 def ask(**how: Any) -> Request:
-    own = {key: how.pop(key) for key in ("prompt", "constraint", "logprobs", "adapter") if key in how}
+    names = ("prompt", "constraint", "logprobs", "top_logprobs", "adapter")
+    own = {key: how.pop(key) for key in names if key in how}
     messages = None if "prompt" in own else how.pop("messages", ASK)
     return Request(messages=messages, params=merge(("request", {"temperature": 0, **how}))[0], **own)
 
@@ -200,6 +201,24 @@ def test_tokens_that_end_inside_a_character_have_the_logprobs_of_a_score(engine:
     tokens = tokens_of(chunks)
     assert [token.id for token in tokens] == list(score.token_ids)
     assert [token.logprob for token in tokens] == pytest.approx(score.token_logprobs, abs=0.02)
+
+
+def test_the_likeliest_tokens_are_the_models_own_also_inside_a_character(engine: LlamaCppEngine) -> None:
+    wanted = "naïve 😀 日本"
+    request = ask(prompt="Emoji:", constraint=Constraint(choices=(wanted,)), top_logprobs=20)
+    tokens = tokens_of(answer(engine, request))
+    assert any(token.text == "" for token in tokens)
+    assert any(token.id not in {one.id for one in token.top} for token in tokens), "the grammar made it"
+    for token in tokens:
+        assert [one.logprob for one in token.top] == sorted((one.logprob for one in token.top), reverse=True)
+        assert len({one.id for one in token.top}) == 20
+        assert all(
+            one.text == engine._file.pieces[one.id or 0].decode("utf-8", "replace")
+            for one in token.top
+            if one.text
+        )
+        known = {one.id: one.logprob for one in token.top}
+        assert known.get(token.id, token.logprob) == pytest.approx(token.logprob, abs=0.02)
 
 
 def test_the_logprob_is_the_models_own_under_a_constraint_and_at_any_temperature(

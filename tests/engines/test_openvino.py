@@ -15,7 +15,7 @@ import pytest
 
 from modelyard.catalog.load import load_catalog
 from modelyard.engines.base import Engine
-from modelyard.engines.openvino import scorer
+from modelyard.engines.openvino import OpenVINOEngine, scorer
 from modelyard.errors import (
     EngineCrashedError,
     EngineError,
@@ -25,7 +25,7 @@ from modelyard.errors import (
 )
 from modelyard.params import merge
 from modelyard.pool import load_engine
-from modelyard.types import Request
+from modelyard.types import Constraint, Request
 
 pytestmark = pytest.mark.model
 
@@ -51,8 +51,8 @@ def load(path: Path, **options: Any) -> Engine:
 
 def answer(engine: Engine, **params: Any) -> list[Any]:
     given = {"temperature": 0, "max_new_tokens": 8, **params}
-    logprobs = given.pop("logprobs", True)
-    request = Request(prompt="The capital of France is", params=merge(("r", given))[0], logprobs=logprobs)
+    own = {key: given.pop(key) for key in ("logprobs", "constraint") if key in given}
+    request = Request(prompt="The capital of France is", params=merge(("r", given))[0], **own)
 
     async def main() -> list[Any]:
         return [token async for chunk in engine.generate(request) for token in chunk.tokens]
@@ -184,6 +184,19 @@ def test_the_coldest_sampling_is_the_greedy_answer(engine: Engine) -> None:
 def test_tokens_have_no_logprob_when_it_is_not_asked_for(engine: Engine) -> None:
     tokens = answer(engine, logprobs=False)
     assert len(tokens) == 8 and {token.logprob for token in tokens} == {None}
+
+
+def test_characters_that_are_made_of_several_tokens_are_whole(engine: Engine) -> None:
+    wanted = "naïve 😀 日本 — 😂 𓀀 ﷽"
+    tokens = answer(engine, constraint=Constraint(choices=(wanted,)), max_new_tokens=60)
+    assert "".join(token.text for token in tokens) == wanted
+    assert any(token.text == "" for token in tokens)
+
+
+def test_special_tokens_are_known_as_they_are_written(engine: Engine) -> None:
+    assert isinstance(engine, OpenVINOEngine)
+    assert {b"<|im_start|>", b"<|im_end|>"} <= set(engine._special.values())
+    assert all(engine._pieces[token] == b"" for token in engine._special)
 
 
 PROMPT = "The quick brown fox jumps over"

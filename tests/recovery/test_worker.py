@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 
 from modelyard.catalog.load import load_catalog
 from modelyard.engines.worker import WorkerEngine
+from modelyard.engines.worker.channel import Channel
 from modelyard.engines.worker.engine import RESTARTS
+from modelyard.engines.worker.messages import Batch, Piece
 from modelyard.errors import (
     DeadlineExceededError,
     EngineCrashedError,
@@ -27,7 +30,7 @@ from modelyard.errors import (
 )
 from modelyard.params import merge
 from modelyard.pool import load_engine
-from modelyard.types import Chunk, Request
+from modelyard.types import Chunk, Request, Timings, Token, ToolCall, TopLogprob, Usage, Warning
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
 MODELS = {"fake": ("fake", {"delay": 0.01, "reply": "word " * 4000}), "openvino": ("smollm2-135m", {})}
@@ -52,6 +55,29 @@ async def answer(engine: WorkerEngine, at: int = 0, tokens: int = 2000, **how: A
     params = merge(("request", {"temperature": 0, "max_new_tokens": tokens, "min_new_tokens": tokens}))[0]
     request = Request(prompt=f"Story {at}: the old ship", params=params, **how)
     return [chunk async for chunk in engine.generate(request)]
+
+
+def test_a_chunk_comes_through_the_pipe_as_it_went_in() -> None:
+    top = (TopLogprob("a", 1, -0.1), TopLogprob("\ufffd", None, -2.0))
+    chunks = [
+        Chunk("a", (Token("a", 1, -0.1, 0, 1, "masked", top),)),
+        Chunk(
+            "",
+            (),
+            "stop",
+            Usage(3, 2),
+            Timings(0, None, 1),
+            (Warning("w", "x"),),
+            (ToolCall("c", "f", "{}"),),
+        ),
+        Chunk(tool_calls=(ToolCall("c", "f", "{}"),)),
+    ]
+    ends = Pipe()
+    sender, receiver = (Channel(end) for end in ends)
+    sender.send(Batch(tuple(Piece(at, chunk) for at, chunk in enumerate(chunks)), None))
+    assert [piece.chunk for piece in receiver.receive().replies] == chunks
+    sender.close()
+    receiver.close()
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 VARIABLES = ("HF_TOKEN", "HUGGINGFACE_API_TOKEN", "HUGGINGFACE_API_KEY", "HUGGING_FACE_HUB_TOKEN")
 
 _SECRETS = (
-    (re.compile(r"\bhf_[A-Za-z0-9]{6,}"), "hf_***"),
+    (re.compile(r"\bhf_[A-Za-z0-9]{6,}(?!\w)"), "hf_***"),
     (re.compile(r"(?<=://)[^/@\s'\"]+(?=@)"), "***"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 ***"),
 )

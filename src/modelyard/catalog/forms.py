@@ -64,6 +64,8 @@ def _first_mistake(document: Document, error: ValidationError, where: Where) -> 
 
 
 def _source(document: Document, raw: Any, where: Where) -> AnySource:
+    if isinstance(raw, str) and (raw.startswith((".", "/", "~")) or raw.endswith(".gguf")):
+        return _path(document, raw, where)
     if isinstance(raw, str):
         return check(document, HubSource, {"repo": raw}, where)
     if not isinstance(raw, dict):

@@ -51,6 +51,10 @@ class Catalog:
             raise ModelNotFoundError(f"no model is called '{alias}'.{nearest(alias, self.specs)}")
         return self.specs[alias]
 
+    def own(self) -> tuple[ModelSpec, ...]:
+        """The models of the user's own file."""
+        return tuple(spec for spec in self if self.file is not None and spec.defined_in == str(self.file))
+
     def resolve(self, name: str) -> ModelSpec:
         """The model that a name means: an alias, else a Hub id, else a file or folder here.
 
@@ -104,9 +108,10 @@ def load_catalog(extra: Path | None = None) -> Catalog:
         CatalogError: a file has a mistake; names the file and the line.
     """
     file = _users_file(extra)
-    mine = {spec.alias: spec for spec in load_file(file)} if file else {}
+    starter = {spec.alias: spec for spec in _starter()}
+    mine = {spec.alias: _found(spec, starter) for spec in load_file(file)} if file else {}
     taken = {spec.endpoint for spec in mine.values()}
-    for spec in _starter():
+    for spec in starter.values():
         # The user's endpoint wins over one of the starter's; two of the user's are an error in load_file.
         free = spec.model_copy(update={"endpoint": None}) if spec.endpoint in taken else spec
         mine.setdefault(spec.alias, free)
@@ -125,6 +130,16 @@ def load_file(path: Path) -> list[ModelSpec]:
 def _starter() -> list[ModelSpec]:
     with as_file(files("modelyard.catalog") / "starter.yaml") as file:
         return load_file(file)
+
+
+def _found(spec: ModelSpec, starter: Mapping[str, ModelSpec]) -> ModelSpec:
+    """A spec whose source is the alias of a starter model has that model's sources.
+
+    Names without an organization are few on the Hub, and none of the starter's aliases is one of them.
+    """
+    names = [source.repo for source in spec.sources if source.kind == "hub" and not source.file]
+    known = starter.get(names[0]) if len(spec.sources) == len(names) == 1 else None
+    return spec if known is None else spec.model_copy(update={"sources": known.sources})
 
 
 def _users_file(extra: Path | None) -> Path | None:

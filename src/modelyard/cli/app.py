@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import demo, doctor, engines, extract, models, plan, talk
+from modelyard.cli import demo, doctor, engines, extract, models, plan, serve, talk
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(extract.extract)
 app.command()(plan.plan)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 

@@ -16,10 +16,17 @@ from modelyard.catalog.model import Model
 from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score
 
+MOST_TOP_LOGPROBS = 20
+"""Of the likeliest tokens at a place, so many can be asked for, as in OpenAI's API."""
+
 
 @dataclass(slots=True, frozen=True)
 class Capabilities:
-    """What a loaded model can do here."""
+    """What a loaded model can do here.
+
+    `top_logprobs` is the most that a request may ask for. `parallel` is how many requests run at a time, 0 where
+    nothing but memory bounds it.
+    """
 
     streaming: bool = True
     chat: bool = True
@@ -27,6 +34,7 @@ class Capabilities:
     regex: bool = True
     choices: bool = True
     logprobs: bool = True
+    top_logprobs: int = 0
     score: bool = True
     seed: bool = True
     stop: bool = True
@@ -35,6 +43,7 @@ class Capabilities:
     embeddings: bool = False
     tools: bool = False
     concurrent: bool = True
+    parallel: int = 0
     context_length: int = 0
     parameters: frozenset[str] = field(default_factory=frozenset)
 
@@ -66,6 +75,11 @@ class Memory:
     weights: int
     kv_cache: int
     resident: int = 0
+
+
+def has_calls(request: Request) -> bool:
+    """Whether functions were called earlier in the conversation."""
+    return any(one.tool_calls or one.tool_call_id is not None for one in request.messages or ())
 
 
 def check_option(engine: str, key: str, known: Iterable[str], more: str = "") -> None:
@@ -183,6 +197,21 @@ class Engine(ABC):
             UnsupportedError: the engine gives no scores of this model, or cannot use the adapter.
         """
 
+    def check_top_logprobs(self, request: Request) -> None:
+        """Asked for each request before the engine is, so that none gives fewer in silence.
+
+        Raises:
+            UnsupportedError: more of the likeliest tokens are asked for than the engine gives.
+        """
+        asked = request.top_logprobs
+        if not asked or asked <= (most := self.capabilities.top_logprobs):
+            return
+        given = f"at most {most}" if most else "none"
+        raise UnsupportedError(
+            f"top_logprobs is {asked}, and engine {self.name} gives {given} of '{self.model.spec.alias}'",
+            hint=f"Ask for {most}." if most else "Leave it out, or use llamacpp, transformers or vllm.",
+        )
+
     def refuse_adapter(self, adapter: Adapter | None) -> None:
         """For an engine that takes none.
 
@@ -195,18 +224,21 @@ class Engine(ABC):
                 hint="Use engine: transformers.",
             )
 
-    def refuse_tools(self, request: Request) -> None:
+    def refuse_tools(self, request: Request, why: str) -> None:
         """For an engine that offers the model no functions.
 
         Raises:
             UnsupportedError: some are given, or the conversation has calls of them.
         """
-        turns = request.messages or ()
-        if request.tools or any(one.tool_calls or one.tool_call_id is not None for one in turns):
-            raise UnsupportedError(
-                f"engine {self.name} offers '{self.model.spec.alias}' no tools",
-                hint="Leave tools out, or use an engine that has them: endpoint, inference_api or vllm.",
-            )
+        if request.tools or has_calls(request):
+            raise self.no_tools(why)
+
+    def no_tools(self, why: str) -> UnsupportedError:
+        """The error that says why the model is offered no functions."""
+        return UnsupportedError(
+            f"engine {self.name} offers '{self.model.spec.alias}' no tools: {why}",
+            hint="Leave tools out, or use a model whose chat template has them.",
+        )
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector of length 1 for each text.
@@ -232,6 +264,20 @@ class Engine(ABC):
     @abstractmethod
     def memory(self) -> Memory:
         """Bytes held now."""
+
+    @property
+    def steps(self) -> int | None:
+        """Steps that its batch has made; None where the engine does not say. A batch that hangs makes none."""
+        return None
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a sign of life from a process with work to do; 0 where there is none."""
+        return 0.0
+
+    def kill(self) -> None:
+        """Ends a process that gives no sign of life, and with it all that runs there."""
+        return
 
     @property
     def pid(self) -> int | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.types import Message, TextPart, Warning
+from modelyard.types import Message, TextPart, Tool, Warning
 
 NO_TEMPLATE = Warning(
     "no_chat_template",
@@ -21,12 +23,31 @@ NO_TEMPLATE = Warning(
 )
 
 
+@dataclass(slots=True, frozen=True)
+class Offer:
+    """Tools that a conversation offers, and how the answer begins where it has to be a call of one."""
+
+    tools: tuple[Tool, ...] = ()
+    opening: str = ""
+
+
+NO_OFFER = Offer()
+
+
 def render_chat(
-    template: str | None, messages: Sequence[Message], *, bos: str = "", eos: str = "", images: bool = False
+    template: str | None,
+    messages: Sequence[Message],
+    *,
+    bos: str = "",
+    eos: str = "",
+    images: bool = False,
+    offer: Offer = NO_OFFER,
+    answer: bool = True,
 ) -> tuple[str, bool]:
     """The prompt for a conversation, and whether a template made it.
 
     With `images` the template is given each message as parts, and writes its own mark where an image stands.
+    With `answer` the prompt ends where the model's answer begins.
 
     >>> render_chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [Message("user", "Hi")])
     ('<user>Hi', True)
@@ -37,22 +58,75 @@ def render_chat(
         )
     if not template:
         return "\n\n".join(message.text for message in messages), False
-    turns = [
-        {"role": message.role, "content": parts(message) if images else message.text} for message in messages
-    ]
+    program = _compiled(template)
+    given = {
+        "add_generation_prompt": answer,
+        "bos_token": bos,
+        "eos_token": eos,
+        "tools": [tool_as_json(one) for one in offer.tools] or None,
+    }
+    calls = any(message.tool_calls for message in messages)
     try:
-        text = _compiled(template).render(
-            messages=turns, add_generation_prompt=True, bos_token=bos, eos_token=eos, tools=None
-        )
-    except InvalidArgumentError:
-        raise
+        try:
+            text = program.render(messages=_turns(messages, images), **given)
+        except Exception:
+            if not calls:
+                raise
+            text = program.render(messages=_turns(messages, images, _short), **given)
     except Exception as error:  # a template is somebody's program: it may fail in any way
         roles = ", ".join(dict.fromkeys(message.role for message in messages))
         raise InvalidArgumentError(
             f"the model's chat template refused the messages ({roles}): {error}",
             hint="Many templates want user and assistant to alternate, and some know no system role.",
         ) from error
-    return text, True
+    return text + offer.opening, True
+
+
+def _turns(
+    messages: Sequence[Message], images: bool, named: Callable[[str], str] = str
+) -> list[dict[str, Any]]:
+    """The messages as templates take them, which is the form of transformers' `apply_chat_template`."""
+    functions = {call.id: call.name for message in messages for call in message.tool_calls}
+    turns = []
+    for message in messages:
+        turn: dict[str, Any] = {"role": message.role, "content": parts(message) if images else message.text}
+        if message.tool_calls:
+            turn["tool_calls"] = [
+                {
+                    "id": named(call.id),
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": _arguments(call.arguments)},
+                }
+                for call in message.tool_calls
+            ]
+        if message.tool_call_id is not None:
+            turn["tool_call_id"] = named(message.tool_call_id)
+            turn["name"] = functions.get(message.tool_call_id, "")
+        turns.append(turn)
+    return turns
+
+
+def _arguments(written: str) -> Any:
+    """A mapping, which templates write down in their own way; the text where it is none."""
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
+        return written
+    return found if isinstance(found, dict) else written
+
+
+def _short(name: str) -> str:
+    """An id as Mistral's templates want it: nine letters and digits."""
+    return hashlib.blake2b(name.encode()).hexdigest()[:9]
+
+
+def tool_as_json(tool: Tool) -> dict[str, Any]:
+    """A tool in the form that OpenAI's protocol and chat templates share."""
+    parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
 
 
 def parts(message: Message) -> list[dict[str, str]]:

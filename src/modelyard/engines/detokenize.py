@@ -8,13 +8,34 @@ complete, and whatever could still become a stop string waits.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from modelyard.types import Token
+from modelyard.types import Token, TopLogprob
 
 Piece = Callable[[int], bytes]
 """The bytes that a token stands for; empty for a special token."""
+
+
+def overlap(text: str, word: str) -> int:
+    """How many characters at the end of a text could be the beginning of a word, which is not in it yet.
+
+    >>> overlap("to the E", "END")
+    1
+    """
+    sizes = range(min(len(word) - 1, len(text)), 0, -1)
+    return next((size for size in sizes if text.endswith(word[:size])), 0)
+
+
+def top_tokens(likeliest: Iterable[tuple[int, float]], piece: Piece) -> tuple[TopLogprob, ...]:
+    """The likeliest tokens at a place, from their ids and logprobs.
+
+    >>> top_tokens([(2, -0.1), (1, -2.5)], {1: b"caf", 2: b"\\xc3"}.__getitem__)[0].text
+    '�'
+    """
+    return tuple(
+        TopLogprob(piece(token).decode("utf-8", "replace"), token, logprob) for token, logprob in likeliest
+    )
 
 
 class TextStream:
@@ -38,26 +59,30 @@ class TextStream:
         self._tail = ""
         self.stopped = False
 
-    def push(self, ids: Sequence[int], logprobs: Sequence[float | None]) -> list[Token]:
-        """Takes new tokens and returns those that are certain now, in order."""
-        for token_id, logprob in zip(ids, logprobs, strict=True):
+    def push(
+        self,
+        ids: Sequence[int],
+        logprobs: Sequence[float | None],
+        tops: Sequence[tuple[TopLogprob, ...]] = (),
+    ) -> list[Token]:
+        """Takes new tokens and returns those that are certain now, in order; `tops` where they were asked for."""
+        for at, (token_id, logprob) in enumerate(zip(ids, logprobs, strict=True)):
             if self.stopped:
                 break
             text = self._decoder.decode(self._piece(token_id))
-            self._add(Token(text, token_id, logprob, self._length, self._length + len(text)))
+            top = tops[at] if tops else ()
+            self._add(Token(text, token_id, logprob, self._length, self._length + len(text), top=top))
         return self._release()
 
     def finish(self) -> list[Token]:
         """Ends the answer and returns what was held back: an unfinished character, the start of a stop string."""
         if not self.stopped:
             rest = self._decoder.decode(b"", final=True)
-            if rest and self._held:
+            if rest:
                 last = self._held.pop()
                 self._length -= len(last.text)
                 self._tail = self._tail[: max(0, len(self._tail) - len(last.text))]
                 self._add(replace(last, text=last.text + rest, end=last.end + len(rest)))
-            elif rest:
-                self._add(Token(rest, -1, None, self._length, self._length + len(rest)))
         held, self._held = self._held, []
         return held
 
@@ -82,22 +107,16 @@ class TextStream:
         self.stopped = True
 
     def _release(self) -> list[Token]:
-        if self.stopped or not self._stop:
-            # A character may still be unfinished in the decoder; its bytes' tokens have empty texts and can go.
-            ready, self._held = self._held, []
-            return ready
-        certain = self._length - self._undecided()
-        count = sum(1 for token in self._held if token.end <= certain)
+        count = len(self._held)
+        if self._stop and not self.stopped:
+            certain = self._length - self._undecided()
+            count = sum(1 for token in self._held if token.end <= certain)
+            self._tail = self._tail[max(0, len(self._tail) - max(map(len, self._stop)) + 1) :]
+        if count == len(self._held) and self._decoder.getstate()[0] and not self.stopped:
+            count -= 1  # should the answer end inside this character, what there is of it is the last token's
         ready, self._held = self._held[:count], self._held[count:]
-        self._tail = self._tail[max(0, len(self._tail) - max(map(len, self._stop)) + 1) :]
         return ready
 
     def _undecided(self) -> int:
         """How many characters at the end could be the beginning of a stop string."""
-        longest = 0
-        for stop in self._stop:
-            for size in range(min(len(stop) - 1, len(self._tail)), longest, -1):
-                if self._tail.endswith(stop[:size]):
-                    longest = size
-                    break
-        return longest
+        return max(overlap(self._tail, stop) for stop in self._stop)

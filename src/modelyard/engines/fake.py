@@ -12,23 +12,39 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
-from modelyard.engines.base import Capabilities, Engine, Memory, check_option
-from modelyard.engines.chat import render_chat
-from modelyard.engines.detokenize import TextStream
+from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memory, check_option
+from modelyard.engines.chat import NO_OFFER, Offer, render_chat
+from modelyard.engines.detokenize import TextStream, top_tokens
 from modelyard.engines.grammar import check_answer, compile_constraint
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.sentence import shortest_sentence
 from modelyard.engines.steploop import Delta, Job, StepLoop
+from modelyard.engines.tools import ToolForm, ToolUse, tool_use
 from modelyard.errors import InvalidArgumentError, PromptTooLongError
 from modelyard.params import NAMES
-from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
+from modelyard.types import (
+    Adapter,
+    Chunk,
+    Constraint,
+    FinishReason,
+    Message,
+    Request,
+    Score,
+    TopLogprob,
+    Warning,
+)
 
-_TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
+_TEMPLATE = (
+    "{% if tools %}[tools] {{ tools | tojson }}{{ '\n' }}{% endif %}"
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}"
+    "{% for call in m.tool_calls or () %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
+    "{{ '\n' }}{% endfor %}[assistant] "
+)
 _WORDS = (
     "the",
     "a",
@@ -46,6 +62,7 @@ _WORDS = (
 )
 _PIECE = re.compile(r"\s*\S+|\s+")
 _STEP_PROMPT_TOKENS = 256
+Likeliest = Callable[[int, float | None], tuple[TopLogprob, ...]]
 
 
 class FakeEngine(Engine):
@@ -81,11 +98,20 @@ class FakeEngine(Engine):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(context_length=self._context, parameters=frozenset(NAMES))
+        return Capabilities(
+            top_logprobs=MOST_TOP_LOGPROBS,
+            tools=True,
+            context_length=self._context,
+            parameters=frozenset(NAMES),
+        )
 
     @property
     def precision(self) -> str:
         return "none"
+
+    @property
+    def steps(self) -> int | None:
+        return self._loop.steps
 
     @property
     def active(self) -> int:
@@ -96,7 +122,8 @@ class FakeEngine(Engine):
         return Memory(0, 0)
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        async with contextlib.aclosing(self._loop.stream(self._job(request))) as chunks:
+        use = tool_use(self, request, _TEMPLATE)
+        async with contextlib.aclosing(use.read(self._loop.stream(self._job(use)))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -130,17 +157,17 @@ class FakeEngine(Engine):
     def _ids(self, text: str) -> list[int]:
         return [self._pieces.id_of(piece) for piece in _PIECE.findall(text)]
 
-    def _job(self, request: Request) -> Job:
+    def _job(self, use: ToolUse) -> Job:
+        request = use.request
         self.refuse_adapter(request.adapter)
-        self.refuse_tools(request)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
-        ids = self._ids(_text(prompt))
+        ids = self._ids(_text(prompt, use.offer))
         budget, warnings = answer_room(request.params, len(ids), self._context)
         relaxed: tuple[Warning, ...] = ()
         if request.constraint is not None:
             grammar = compile_constraint(request.constraint)
             relaxed = tuple(Warning("constraint_relaxed", sentence) for sentence in grammar.relaxed)
-            answer = self._ids(self._fitting(request.constraint, grammar.text))
+            answer = self._ids(self._fitting(request.constraint, grammar.text, use.form))
         else:
             answer = self._answer(request, ids)
         least = request.params.answer_minimum(len(ids))
@@ -149,16 +176,31 @@ class FakeEngine(Engine):
         return Job(
             prompt_ids=ids,
             prompt_tokens=len(ids),
-            config=_Plan(ids, answer, budget, request.logprobs),
+            config=_Plan(ids, answer, budget, request.logprobs, self._likeliest(request.top_logprobs)),
             text=TextStream(self._pieces.bytes_of, request.params.stop),
             deadline=request.deadline,
             warnings=(*warnings, *relaxed),
         )
 
-    def _fitting(self, constraint: Constraint, grammar: str) -> str:
+    def _likeliest(self, count: int) -> Likeliest:
+        """What tells the likeliest tokens: the one that is chosen, and behind it made-up ones."""
+        others = self._ids(" ".join((*_WORDS, *map(str.upper, _WORDS)))) if count else []
+
+        def likeliest(token: int, logprob: float | None) -> tuple[TopLogprob, ...]:
+            ranked = [token, *(one for one in others if one != token)][:count]
+            return top_tokens(
+                [(one, (logprob or 0) - at) for at, one in enumerate(ranked)], self._pieces.bytes_of
+            )
+
+        return likeliest
+
+    def _fitting(self, constraint: Constraint, grammar: str, form: ToolForm | None) -> str:
         """The given reply where it has the form that is asked for, else the shortest text that has it."""
-        if self._reply is not None and check_answer(constraint, self._reply) is None:
-            return self._reply
+        reply = self._reply
+        if reply is not None and form is not None:
+            reply = reply.removeprefix(form.prefix).removesuffix(form.suffix)
+        if reply is not None and check_answer(constraint, reply) is None:
+            return reply
         return shortest_sentence(grammar)
 
     def _answer(self, request: Request, ids: Sequence[int]) -> list[int]:
@@ -185,6 +227,7 @@ class _Plan:
     answer: list[int]
     budget: int
     logprobs: bool
+    likeliest: Likeliest
     made: int = 0
     read: int = 0
 
@@ -224,9 +267,10 @@ def _advance(job: Job) -> Delta | None:
     token = plan.answer[plan.made]
     logprob = _logprob([*plan.prompt, *plan.answer[: plan.made]], token) if plan.logprobs else None
     plan.made += 1
+    finish: FinishReason | None = "length" if plan.made == plan.budget else None
     if plan.made == len(plan.answer):
-        return Delta(job, [token], [logprob], "stop")
-    return Delta(job, [token], [logprob], "length" if plan.made == plan.budget else None)
+        finish = "stop"
+    return Delta(job, [token], [logprob], finish, tops=[plan.likeliest(token, logprob)])
 
 
 @dataclass(slots=True)
@@ -251,5 +295,5 @@ def _logprob(before: Sequence[int], token: int) -> float:
     return -2 * int.from_bytes(digest) / 2**32
 
 
-def _text(prompt: str | Sequence[Message]) -> str:
-    return prompt if isinstance(prompt, str) else render_chat(_TEMPLATE, prompt)[0]
+def _text(prompt: str | Sequence[Message], offer: Offer = NO_OFFER) -> str:
+    return prompt if isinstance(prompt, str) else render_chat(_TEMPLATE, prompt, offer=offer)[0]

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from modelyard.engines.detokenize import TextStream
 from modelyard.errors import DeadlineExceededError, EngineCrashedError, EngineError, ModelyardError
-from modelyard.types import Chunk, FinishReason, Timings, Token, Usage, Warning
+from modelyard.types import Chunk, FinishReason, Timings, Token, TopLogprob, Usage, Warning
 
 _GATHER_PAUSE = 0.0015  # seconds without a new request, after which the first step begins
 _FIRST_TOKEN_PAUSE = 0.0003  # seconds
@@ -30,13 +30,17 @@ _GATHER_LONGEST = 0.03  # seconds after which it begins in any case
 
 @dataclass(slots=True, frozen=True)
 class Delta:
-    """What one step made for one job: token ids, their logprobs, and why it ended, if it did."""
+    """What one step made for one job: token ids, their logprobs, and why it ended, if it did.
+
+    `tops` has the likeliest tokens at the place of each, where they were asked for.
+    """
 
     job: Job
     ids: Sequence[int]
     logprobs: Sequence[float | None]
     finish: FinishReason | None = None
     error: ModelyardError | None = None
+    tops: Sequence[tuple[TopLogprob, ...]] = ()
 
 
 class Backend(Protocol):
@@ -85,6 +89,9 @@ class StepLoop:
     Args:
         backend: built by the caller; used from the loop's thread alone from now on.
         name: of the thread, for people who look at one.
+
+    Attributes:
+        steps: made so far.
     """
 
     def __init__(self, backend: Backend, name: str) -> None:
@@ -95,6 +102,7 @@ class StepLoop:
         self._wake = threading.Condition()
         self._closing = False
         self._ended = ""
+        self.steps = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -229,6 +237,7 @@ class StepLoop:
     def _advance(self) -> list[tuple[Job, Chunk | ModelyardError]]:
         try:
             deltas = list(self._backend.step())
+            self.steps += 1
         except Exception as error:
             self._recover(error)
             return []
@@ -258,7 +267,7 @@ class StepLoop:
         ids, logprobs = delta.ids, delta.logprobs
         if delta.finish == "stop" and ids and ids[-1] in job.eos:
             ids, logprobs = ids[:-1], logprobs[:-1]
-        tokens = job.text.push(ids, logprobs)
+        tokens = job.text.push(ids, logprobs, delta.tops)
         finish: FinishReason | None = "stop" if job.text.stopped else delta.finish
         if finish is None:
             return Chunk(_joined(tokens), tuple(tokens)) if tokens else None

@@ -44,6 +44,7 @@ class Pool:
         worker: run each engine in a child process; a model's own option `worker` wins.
         memory_budget: bytes (or a text such as `16GB`) that the models may take together; else what
             `MODELYARD_MEMORY` says, else four fifths of what is available when the first one is loaded.
+        progress_of: where the load of one model reports, in place of `progress`.
         patience: seconds that a load waits for models in use to become idle by themselves. After that no
             new request joins those used longest ago, so that traffic on two models cannot lock a third out.
     """
@@ -56,10 +57,12 @@ class Pool:
         token: str | None = None,
         worker: bool = False,
         memory_budget: int | str | None = None,
+        progress_of: Callable[[ModelSpec], Progress] | None = None,
         patience: float = 5.0,
     ) -> None:
         self.offline = offline
         self.progress: Progress = progress or Silent()
+        self._progress_of = progress_of or (lambda _: self.progress)
         self.worker = worker
         self._token = token
         self._budget = None if memory_budget is None else read_bytes(memory_budget, "memory_budget")
@@ -111,7 +114,8 @@ class Pool:
         """A model's files, fetched as this pool fetches them. Blocks."""
         from modelyard.catalog.pull import pull
 
-        return pull(spec, offline=self.offline, progress=self.progress, token=self._token, lock=lock)
+        progress = self._progress_of(spec)
+        return pull(spec, offline=self.offline, progress=progress, token=self._token, lock=lock)
 
     def unload(self, alias: str) -> bool:
         """Closes the models of this alias, each as soon as no request runs on it; False when none is loaded."""
@@ -129,6 +133,23 @@ class Pool:
         """The aliases of the models that are loaded."""
         with self._lock:
             return tuple(one.spec.alias for one in self._entries.values() if one.engine is not None)
+
+    def silence(self) -> dict[str, float]:
+        """Seconds without a sign of life of each model with work to do in a process of its own, by alias."""
+        with self._lock:
+            engines = [(one.spec.alias, one.engine) for one in self._live if one.engine is not None]
+        found: dict[str, float] = {}
+        for alias, engine in engines:
+            found[alias] = max(found.get(alias, 0.0), engine.silence)
+        return found
+
+    def kill(self, alias: str, silent: float) -> None:
+        """Ends the processes of this alias that have given no sign of life for so many seconds."""
+        with self._lock:
+            engines = [one.engine for one in self._live if one.spec.alias == alias and one.engine is not None]
+        for engine in engines:
+            if engine.silence > silent:
+                engine.kill()
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Every model that is loaded, about to be, or about to be closed; the last used first."""
@@ -208,9 +229,9 @@ class Pool:
     # -- loads, each in a thread of its own ------------------------------------------------------------
 
     def _load(self, entry: Entry, placement: Placement, lock: Lock | None) -> None:
-        how: dict[str, Any] = {"offline": self.offline, "progress": self.progress, "token": self._token}
+        how: dict[str, Any] = {"offline": self.offline, "token": self._token}
         try:
-            found = prepare(entry.spec, placement, lock=lock, **how)
+            found = prepare(entry.spec, placement, lock=lock, progress=self._progress_of(entry.spec), **how)
             with self._lock:
                 entry.engine_name = found.engine.name
                 entry.fixed = placement.memory is not None
@@ -252,10 +273,14 @@ class Pool:
             self._queue.append(entry)
             busy = self._missing(entry) > sum(one.held() for one in self._idle())
         if busy:
-            self.progress.note(f"{entry.spec.alias} waits for memory until a request has ended")
+            self._progress_of(entry.spec).note(
+                f"{entry.spec.alias} waits for memory until a request has ended"
+            )
         try:
             while (idle := self._next_to_close(entry)) is not None:
-                self.progress.note(f"unloading {idle.spec.alias} to make room for {entry.spec.alias}")
+                self._progress_of(entry.spec).note(
+                    f"unloading {idle.spec.alias} to make room for {entry.spec.alias}"
+                )
                 self._shut(idle)
             if not found.placement.worker:
                 share_arenas()
@@ -263,7 +288,7 @@ class Pool:
             engine = found.load()
             self._arrived(entry, engine, resident_bytes() - before)
             while (idle := self._too_much(entry)) is not None:
-                self.progress.note(
+                self._progress_of(entry.spec).note(
                     f"unloading {idle.spec.alias}: {entry.spec.alias} took more than was expected"
                 )
                 self._shut(idle)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from modelyard.engines.base import MOST_TOP_LOGPROBS
 from modelyard.types import LogprobOf
 
 
@@ -25,6 +26,9 @@ class Dialect:
         seeds: how many seeds it tells apart.
         keeps: a connection can be used again; llama.cpp's server closes one without a word 5 s after it was
             opened, and a request that was just sent on it is lost.
+        top_logprobs: the most of the likeliest tokens that it lists at a place.
+        chosen_counts: the token that was chosen is among them, whether or not it is one of the likeliest.
+        logprobs_with_tools: it gives logprobs also where tools are offered.
         exact_minimum: a least number of tokens can be kept only where it is the largest too.
     """
 
@@ -38,6 +42,9 @@ class Dialect:
     bound_logprobs: LogprobOf = "unknown"
     seeds: int = 2**63
     keeps: bool = True
+    top_logprobs: int = MOST_TOP_LOGPROBS
+    chosen_counts: bool = False
+    logprobs_with_tools: bool = True
     exact_minimum: bool = False
 
 
@@ -57,6 +64,7 @@ _VLLM = Dialect(
     grammar="structured_outputs",
     tokenizer="vllm",
     token_ids=True,
+    chosen_counts=True,
     free_logprobs="model",
     bound_logprobs="masked",
 )
@@ -70,6 +78,7 @@ _LLAMACPP = Dialect(
     bound_logprobs="model",
     seeds=2**32 - 1,  # the largest 32-bit number asks for a random one
     keeps=False,
+    logprobs_with_tools=False,
     exact_minimum=True,
 )
 _SGLANG = Dialect(
@@ -82,7 +91,7 @@ _SGLANG = Dialect(
         "min_new_tokens": "min_tokens",
     },
 )
-_TGI = Dialect("tgi", owner="tgi", free_logprobs="model")
+_TGI = Dialect("tgi", owner="tgi", free_logprobs="model", top_logprobs=5)
 _OLLAMA = Dialect("ollama", owner="library", seeds=2**31)
 
 DIALECTS: dict[str, Dialect] = {one.name: one for one in (_OPENAI, _VLLM, _LLAMACPP, _SGLANG, _TGI, _OLLAMA)}

@@ -27,6 +27,7 @@ from modelyard.engines.endpoint.replies import Reply
 from modelyard.engines.endpoint.settings import OPTIONS, Settings, read_url
 from modelyard.engines.endpoint.tokens import Tokens
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
+from modelyard.engines.tools import judged
 from modelyard.errors import (
     EngineCrashedError,
     InvalidArgumentError,
@@ -34,7 +35,7 @@ from modelyard.errors import (
     PromptTooLongError,
     UnsupportedError,
 )
-from modelyard.types import Adapter, Chunk, Constraint, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, Warning
 
 _TEMPLATE_TOKENS = 512  # room for what a chat template may add
 _MESSAGE_TOKENS = 16  # and for what it adds to each message
@@ -143,6 +144,7 @@ class EndpointEngine(Engine):
             regex="regex" in found.forms,
             choices="choices" in found.forms,
             logprobs=found.logprobs,
+            top_logprobs=dialect.top_logprobs if found.logprobs and found.top_logprobs else 0,
             score=found.score,
             images=found.images,
             adapters=bool(found.adapters),
@@ -181,13 +183,17 @@ class EndpointEngine(Engine):
         if request.deadline is not None and time.monotonic() >= request.deadline:
             raise late(0)
         self._check(request)
+        silent = self._silent(request)
+        if silent:
+            request = replace(request, logprobs=False)
         body, warnings = await self._body(request)
         send = self._wire.chat if request.messages is not None else self._wire.complete
         reply = Reply(
             self._title,
-            request.logprobs and self._found.logprobs,
+            request.logprobs,
             self.dialect.bound_logprobs if request.constraint else self.dialect.free_logprobs,
-            (*warnings, *self._unsaid(request)),
+            (*warnings, *silent),
+            top=request.top_logprobs,
         )
         self._active += 1
         try:
@@ -232,15 +238,25 @@ class EndpointEngine(Engine):
                 f"{self._title} takes no messages: {self._found.why.get('chat', '')}",
                 hint="Give the prompt as it stands: raw=True.",
             )
+        if request.tools and not self._found.tools:
+            raise self.no_tools(self._found.why.get("tools", ""))
         if request.prompt == "":
             raise InvalidArgumentError("the prompt is empty", hint="Give it some text.")
 
-    def _unsaid(self, request: Request) -> tuple[Warning, ...]:
-        if not request.logprobs or self._found.logprobs:
+    def _silent(self, request: Request) -> tuple[Warning, ...]:
+        """The warning that no logprobs come, where some are asked for.
+
+        Raises:
+            UnsupportedError: the likeliest tokens are asked for too.
+        """
+        why = "" if self._found.logprobs else self._found.why.get("logprobs", "none are given")
+        if request.tools and not self.dialect.logprobs_with_tools:
+            why = why or "the server gives none where tools are offered"
+        if not why or not request.logprobs:
             return ()
-        return (
-            Warning("logprobs_missing", f"no logprobs: {self._found.why.get('logprobs', 'none are given')}"),
-        )
+        if request.top_logprobs:
+            raise UnsupportedError(f"no top_logprobs: {why}", hint="Leave them out.")
+        return (Warning("logprobs_missing", f"no logprobs: {why}"),)
 
     # -- from a request to a body ----------------------------------------------------------------------
 
@@ -323,18 +339,10 @@ def _judged(chunk: Chunk, request: Request, reply: Reply) -> Chunk:
     """The last chunk, with a word where the server did not keep the form that it took on."""
     from modelyard.engines.grammar import check_answer
 
-    warnings = list(chunk.warnings)
+    warnings = [*chunk.warnings, *judged(chunk.tool_calls, request.tools)]
     if request.constraint is not None and chunk.finish_reason == "stop" and not chunk.tool_calls:
         problem = check_answer(request.constraint, "".join(reply.text))
         warnings += [Warning("constraint_not_met", problem)] if problem else []
-    schemas = {tool.name: tool.parameters for tool in request.tools}
-    for call in chunk.tool_calls:
-        if call.name not in schemas:
-            problem = f"the model asks for '{call.name}', which is none of the tools"
-        else:
-            problem = check_answer(Constraint(schema=schemas[call.name]), call.arguments or "{}")
-        if problem:
-            warnings.append(Warning("tool_call_invalid", f"{call.name}: {problem}"))
     return replace(chunk, warnings=tuple(warnings))
 
 

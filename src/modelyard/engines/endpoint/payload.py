@@ -6,11 +6,12 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
+from modelyard.engines.chat import tool_as_json
 from modelyard.engines.endpoint.dialects import STANDARD, Dialect
 from modelyard.engines.endpoint.probe import Found
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.params import SamplingParams
-from modelyard.types import Constraint, ImagePart, Message, Request, Tool, ToolCall, Warning
+from modelyard.types import Constraint, ImagePart, Message, Request, ToolCall, Warning
 
 _NEUTRAL = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "min_new_tokens": 0}
 
@@ -34,13 +35,13 @@ def body_of(request: Request, found: Found, model: str, budget: int, least: int)
     if request.messages is not None:
         body["messages"] = [_message(one, found) for one in request.messages]
         body["max_tokens"] = budget
-        if request.logprobs and found.logprobs:
-            body |= {"logprobs": True, "top_logprobs": 0 if found.dialect.token_ids else 1}
+        if request.logprobs:
+            body |= {"logprobs": True, "top_logprobs": _listed(request, found.dialect)}
     else:
         body["prompt"] = request.prompt
         body["max_tokens"] = budget
-        if request.logprobs and found.logprobs:
-            body["logprobs"] = 0 if found.dialect.token_ids else 1
+        if request.logprobs:
+            body["logprobs"] = _listed(request, found.dialect)
     if found.dialect.token_ids:
         body["return_token_ids"] = True
     if request.constraint is not None:
@@ -48,6 +49,13 @@ def body_of(request: Request, found: Found, model: str, budget: int, least: int)
     if request.tools:
         body |= _tools(request, found)
     return body
+
+
+def _listed(request: Request, dialect: Dialect) -> int:
+    """How many of the likeliest tokens the server has to list, so that those asked for are among them."""
+    if not request.top_logprobs:
+        return 0 if dialect.token_ids else 1
+    return min(request.top_logprobs + dialect.chosen_counts, dialect.top_logprobs)
 
 
 def _sampling(params: SamplingParams, dialect: Dialect, budget: int, least: int) -> dict[str, Any]:
@@ -156,16 +164,7 @@ def _tools(request: Request, found: Found) -> dict[str, Any]:
     choice: Any = request.tool_choice
     if named:
         choice = {"type": "function", "function": {"name": request.tool_choice}}
-    return {"tools": [wire_tool(one) for one in request.tools], "tool_choice": choice}
-
-
-def wire_tool(tool: Tool) -> dict[str, Any]:
-    """A tool as the protocol writes it."""
-    parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
-    }
+    return {"tools": [tool_as_json(one) for one in request.tools], "tool_choice": choice}
 
 
 def wire_messages(messages: Sequence[Message], found: Found) -> list[dict[str, Any]]:

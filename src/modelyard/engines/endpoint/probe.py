@@ -1,8 +1,8 @@
 """The probe: what a server can do, found out by asking it.
 
 A list of models says which there are and often what kind of server it is. Whether a schema is kept, images
-are seen, logprobs come or a prompt can be scored is found out with a few requests of some tokens each,
-because servers accept what they then ignore.
+are seen, tools reach the model, logprobs come or a prompt can be scored is found out with a few requests of
+some tokens each, because servers accept what they then ignore.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Found:
         version: of the server, as it tells.
         context: tokens of prompt and answer, 0 where it does not tell.
         forms: of `schema`, `regex` and `choices`, those it keeps.
-        chat, logprobs, images, score, tools: whether it does.
+        chat, logprobs, top_logprobs, images, score, tools: whether it does.
         adapters: names of adapters that it has for the model.
         why: for what it does not do, what it said or did when it was asked.
     """
@@ -68,6 +68,7 @@ class Found:
     forms: frozenset[str] = frozenset()
     chat: bool = True
     logprobs: bool = True
+    top_logprobs: bool = True
     images: bool = False
     score: bool = False
     tools: bool = True
@@ -107,7 +108,12 @@ async def examine(found: Found, wire: Wire, *, score: bool = True) -> Found:
         wire: to it.
         score: whether to ask for the logprobs of a prompt.
     """
-    questions = [_ask_logprobs(found, wire), _ask_form(found, wire), _ask_images(found, wire)]
+    questions = [
+        _ask_logprobs(found, wire),
+        _ask_form(found, wire),
+        _ask_images(found, wire),
+        _ask_tools(found, wire),
+    ]
     if score:
         questions.append(_ask_score(found, wire))
     answers = await asyncio.gather(*questions)
@@ -198,8 +204,12 @@ async def _ask_logprobs(found: Found, wire: Wire) -> dict[str, Any]:
             _pass_on(second)
             return {"chat": False, "why": {"chat": second.message}}
         return {"logprobs": False, "why": {"logprobs": error.message}}
-    listed = any((choice.get("logprobs") or {}).get("content") for choice in _choices(pieces))
-    return {} if listed else {"logprobs": False, "why": {"logprobs": "it was asked for some, and gave none"}}
+    listed = [
+        one for choice in _choices(pieces) for one in (choice.get("logprobs") or {}).get("content") or ()
+    ]
+    if not listed:
+        return {"logprobs": False, "why": {"logprobs": "it was asked for some, and gave none"}}
+    return {"top_logprobs": any(one.get("top_logprobs") for one in listed)}
 
 
 async def _ask_form(found: Found, wire: Wire) -> dict[str, Any]:
@@ -245,13 +255,37 @@ async def _ask_images(found: Found, wire: Wire) -> dict[str, Any]:
     except ModelyardError as error:
         _pass_on(error)
         return {"images": False, "why": {"images": error.message}}
+    if await _longer(found, wire, pieces):
+        return {"images": True}
+    return {"images": False, "why": {"images": "it was sent one, and left it out of the prompt"}}
+
+
+async def _ask_tools(found: Found, wire: Wire) -> dict[str, Any]:
+    """Whether a tool makes the prompt longer, or is called: some servers take one and leave it out."""
+    function = {"name": "add", "parameters": {"type": "object", "properties": {}}}
+    offered = _chat(found, "Hi", 24) | {"tools": [{"type": "function", "function": function}]}
+    try:
+        try:
+            pieces = await _all(wire.chat(offered | {"tool_choice": "required"}))
+        except ModelyardError as error:
+            _pass_on(error)  # it may know no `required`
+            pieces = await _all(wire.chat(offered))
+    except ModelyardError as error:
+        _pass_on(error)
+        return {"tools": False, "why": {"tools": error.message}}
+    called = any((one.get("delta") or one.get("message") or {}).get("tool_calls") for one in _choices(pieces))
+    if called or await _longer(found, wire, pieces):
+        return {"tools": True}
+    return {"tools": False, "why": {"tools": "it was sent one, and left it out of the prompt"}}
+
+
+async def _longer(found: Found, wire: Wire, pieces: list[dict[str, Any]]) -> bool:
+    """Whether the prompt of these pieces was longer than the same one with a text alone, as far as is told."""
     plain = await _all(wire.chat(_chat(found, "Hi", 1)))
     counts = [
         next((one["usage"]["prompt_tokens"] for one in two if one.get("usage")), 0) for two in (pieces, plain)
     ]
-    if counts[0] > counts[1] or not counts[0]:
-        return {"images": True}
-    return {"images": False, "why": {"images": "it was sent one, and left it out of the prompt"}}
+    return counts[0] > counts[1] or not counts[0]
 
 
 async def _ask_score(found: Found, wire: Wire) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelyard.engines.endpoint.spans import Sent, Spans
 from modelyard.errors import ProviderAPIError
-from modelyard.types import Chunk, FinishReason, LogprobOf, Timings, ToolCall, Usage, Warning
+from modelyard.types import Chunk, FinishReason, LogprobOf, Timings, ToolCall, TopLogprob, Usage, Warning
 
 _REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -31,12 +31,14 @@ class Reply:
         logprobs: whether they were asked for.
         logprob_of: of which distribution they are.
         warnings: for the last chunk.
+        top: how many of the likeliest tokens are told at each place.
     """
 
     title: str
     logprobs: bool
     logprob_of: LogprobOf
     warnings: tuple[Warning, ...] = ()
+    top: int = 0
     submitted: float = field(default_factory=time.monotonic)
     first: float | None = None
     finish: FinishReason | None = None
@@ -75,7 +77,7 @@ class Reply:
             raise ProviderAPIError(f"{self.title} sent a text that is none: {text!r:.80}", hint="")
         for at, call in enumerate(said.get("tool_calls") or ()):
             self._add_call(at, call)
-        sent = _sent(choice)
+        sent = _sent(choice, self.top)
         self._listed += len(sent)
         if reason := choice.get("finish_reason"):
             self.finish = _REASONS.get(reason)
@@ -123,17 +125,21 @@ def _usage(found: Mapping[str, Any]) -> Usage:
     return Usage(int(found.get("prompt_tokens") or 0), int(found.get("completion_tokens") or 0), cached)
 
 
-def _sent(choice: Mapping[str, Any]) -> list[Sent]:
+def _sent(choice: Mapping[str, Any], top: int) -> list[Sent]:
     """The tokens of a piece: chat and completion list them differently, and servers add to it."""
     logprobs = choice.get("logprobs") or {}
     ids: Sequence[int] = choice.get("token_ids") or ()
     if listed := logprobs.get("content"):
-        found = [Sent(_bytes(one), one.get("id"), _logprob(one.get("logprob"))) for one in listed]
+        found = [
+            Sent(_bytes(one), one.get("id"), _logprob(one.get("logprob")), _top(one.get("top_logprobs"), top))
+            for one in listed
+        ]
     elif listed := logprobs.get("tokens"):
         values = logprobs.get("token_logprobs") or [None] * len(listed)
+        tops = logprobs.get("top_logprobs") or [None] * len(listed)
         found = [
-            Sent(str(text).encode(), None, _logprob(value))
-            for text, value in zip(listed, values, strict=False)
+            Sent(str(text).encode(), None, _logprob(value), _top(_as_list(likeliest), top))
+            for text, value, likeliest in zip(listed, values, tops, strict=False)
         ]
     elif len(ids) == 1:
         # One token whose text is the piece's, as far as it has come.
@@ -142,8 +148,24 @@ def _sent(choice: Mapping[str, Any]) -> list[Sent]:
     else:
         return []
     if len(ids) == len(found):
-        found = [Sent(one.data, token, one.logprob) for one, token in zip(found, ids, strict=True)]
+        found = [replace(one, id=token) for one, token in zip(found, ids, strict=True)]
     return found
+
+
+def _as_list(likeliest: Mapping[str, float] | None) -> list[dict[str, Any]]:
+    """A completion's likeliest tokens, by their texts, as a chat lists them."""
+    return [{"token": text, "logprob": logprob} for text, logprob in (likeliest or {}).items()]
+
+
+def _top(likeliest: Sequence[Mapping[str, Any]] | None, count: int) -> tuple[TopLogprob, ...]:
+    """The likeliest tokens; a server may list more than were asked for, and in any order."""
+    if not count:
+        return ()
+    found = [
+        TopLogprob(_bytes(one).decode("utf-8", "replace"), one.get("id"), min(0.0, float(one["logprob"])))
+        for one in likeliest or ()
+    ]
+    return tuple(sorted(found, key=lambda one: one.logprob, reverse=True)[:count])
 
 
 def _bytes(one: Mapping[str, Any]) -> bytes:

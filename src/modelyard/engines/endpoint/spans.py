@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelyard.types import LogprobOf, Token
+from modelyard.types import LogprobOf, Token, TopLogprob
 
 _REPLACEMENT = "\ufffd"
 
@@ -23,6 +23,7 @@ class Sent:
     data: bytes
     id: int | None
     logprob: float | None
+    top: tuple[TopLogprob, ...] = ()
 
 
 class Spans:
@@ -90,4 +91,4 @@ class Spans:
     def _token(self, length: int, one: Sent) -> Token:
         text, self._text = self._text[:length], self._text[length:]
         start, self._at = self._at, self._at + length
-        return Token(text, one.id, one.logprob, start, self._at, self._of)
+        return Token(text, one.id, one.logprob, start, self._at, self._of, one.top)

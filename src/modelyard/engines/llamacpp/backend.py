@@ -11,19 +11,19 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.engines.llamacpp.files import ModelFile
 from modelyard.engines.llamacpp.sampling import later_seed
-from modelyard.engines.llamacpp.scorer import Scorer
+from modelyard.engines.llamacpp.scorer import Entries, Scorer, logprob_of
 from modelyard.engines.llamacpp.server import LlamaServer
 from modelyard.engines.llamacpp.slots import Slots
 from modelyard.engines.llamacpp.split import spelled
 from modelyard.engines.steploop import Delta, Job
 from modelyard.errors import EngineCrashedError, EngineError, ModelyardError
-from modelyard.types import Warning
+from modelyard.types import FinishReason, TopLogprob, Warning
 
 _PATIENCE = 0.005  # seconds of a step in which nothing comes: new requests and deadlines wait no longer
 
@@ -41,14 +41,16 @@ _UNSURE_IDS = Warning(
 class Plan:
     """What a request asks of llama.cpp.
 
-    `texts` are the bytes of the tokens as they go to the text stream, in order.
+    `probs` is how many of the likeliest tokens the server lists, `top` how many of them are told. `texts` are
+    the bytes of the tokens as they go to the text stream, in order.
     """
 
     prompt: list[int]
     body: dict[str, Any]
     budget: int
     least: int
-    logprobs: bool
+    probs: int
+    top: int = 0
     texts: deque[bytes] = field(default_factory=deque)
 
 
@@ -124,6 +126,28 @@ class ServerBackend:
                 self._slots.give(run.slot, run.read)
 
 
+@dataclass(slots=True)
+class _Made:
+    """Tokens that have come: ids, bytes, logprobs, and the likeliest at the place of each."""
+
+    ids: list[int] = field(default_factory=list)
+    pieces: list[bytes] = field(default_factory=list)
+    logprobs: list[float | None] = field(default_factory=list)
+    tops: list[tuple[TopLogprob, ...]] = field(default_factory=list)
+
+    @classmethod
+    def unknown(cls, count: int) -> _Made:
+        """Tokens that could not be worked out."""
+        return cls([-1] * count, [b""] * count, [None] * count, [()] * count)
+
+    def add(self, token: int, piece: bytes, logprob: float | None, top: tuple[TopLogprob, ...]) -> None:
+        """Takes one more."""
+        self.ids.append(token)
+        self.pieces.append(piece)
+        self.logprobs.append(logprob)
+        self.tops.append(top)
+
+
 class _Run:
     """One request on one slot, in a thread of its own."""
 
@@ -138,7 +162,7 @@ class _Run:
         self._put: Callable[[Delta], None]
         self._made = 0
         self._seen = 0  # tokens of the server's current answer
-        self._held: tuple[list[int], list[float | None], list[bytes]] | None = None
+        self._held: _Made | None = None
         self._unknown = False
         self._ended = False
 
@@ -164,7 +188,7 @@ class _Run:
             "prompt": self.read,
             "id_slot": self.slot,
             "n_predict": self.plan.budget - self._made,
-            "n_probs": int(self.plan.logprobs),
+            "n_probs": self.plan.probs,
             **change,
         }
         self._seen = 0
@@ -190,63 +214,71 @@ class _Run:
         missing = facts["tokens_predicted"] - self._seen - 1
         self._seen += missing + 1
         self._made += missing + 1
-        pieces, ids, logprobs = self._missing(text, last, missing)
-        ids, pieces = [*ids, last], [*pieces, text[sum(map(len, pieces)) :]]
-        logprobs = [*logprobs, entry["logprob"] if entry else None]
-        self._unknown = self._unknown or -1 in ids
+        made = self._missing(text, last, missing)
+        made.add(
+            last,
+            text[sum(map(len, made.pieces)) :],
+            entry["logprob"] if entry else None,
+            self._top(entry["top_logprobs"] if entry else ()),
+        )
+        self._unknown = self._unknown or -1 in made.ids
         if not self._unknown:
-            self.read += ids
+            self.read += made.ids
         if text:
-            self._send(ids, logprobs, pieces)
+            self._send(made)
         else:
-            self._held = ids, logprobs, pieces  # it may be the end of the text, which is no part of it
+            self._held = made  # it may be the end of the text, which is no part of it
 
-    def _missing(
-        self, text: bytes, last: int, count: int
-    ) -> tuple[list[bytes], list[int], Sequence[float | None]]:
+    def _top(self, likeliest: Entries) -> tuple[TopLogprob, ...]:
+        return tuple(
+            TopLogprob(bytes(one["bytes"]).decode("utf-8", "replace"), one["id"], logprob_of(one))
+            for one in likeliest[: self.plan.top]
+        )
+
+    def _missing(self, text: bytes, last: int, count: int) -> _Made:
         """The tokens before `last` that the server has not reported."""
         if not count:
-            return [], [], []
+            return _Made()
         table = self._file.pieces
         ways = spelled(text, table[last], count, self._file.spellings) if table else []
         if not ways:
             self._warn(_UNKNOWN_IDS)
-            return [b""] * count, [-1] * count, [None] * count
+            return _Made.unknown(count)
         if len(ways) > 1:
             self._warn(_UNSURE_IDS)
         pieces, ids = ways[0]
         found = None
-        if self.plan.logprobs and not self._unknown:
-            found = self._scorer.logprobs(self.read, ids, self.plan.body["lora"], lambda: self.gone)
-        return pieces, ids, found or [None] * count
+        if self.plan.probs and not self._unknown:
+            found = self._scorer.logprobs(
+                self.read, ids, self.plan.body["lora"], lambda: self.gone, self.plan.probs
+            )
+        made = _Made()
+        for at, (token, piece) in enumerate(zip(ids, pieces, strict=True)):
+            logprob, likeliest = found[at] if found else (None, ())
+            made.add(token, piece, logprob, self._top(likeliest))
+        return made
 
     def _finish(self, facts: dict[str, Any]) -> None:
         self._ended = True
         missing = facts["tokens_predicted"] - self._seen
         if facts["stop_type"] == "eos":
-            ids, logprobs, pieces = self._held or ([], [], [])
-            self.job.eos = frozenset(ids[-1:])
-            self._send(ids, logprobs, pieces, "stop")
+            held = self._held or _Made()
+            self.job.eos = frozenset(held.ids[-1:])
+            self._send(held, "stop")
             return
         self._flush()
         if missing:
             self._warn(_UNKNOWN_IDS)
-        self._send([-1] * missing, [None] * missing, [b""] * missing, "length")
+        self._send(_Made.unknown(missing), "length")
 
     def _flush(self) -> None:
         if self._held is not None:
             held, self._held = self._held, None
-            self._send(*held)
+            self._send(held)
 
-    def _send(
-        self,
-        ids: Sequence[int],
-        logprobs: Sequence[float | None],
-        pieces: Sequence[bytes],
-        finish: Any = None,
-    ) -> None:
-        self.plan.texts.extend(pieces)
-        self._put(Delta(self.job, ids, logprobs, finish))
+    def _send(self, made: _Made, finish: FinishReason | None = None) -> None:
+        self.plan.texts.extend(made.pieces)
+        self._put(Delta(self.job, made.ids, made.logprobs, finish, tops=made.tops))
 
     def _warn(self, warning: Warning) -> None:
         if warning not in self.job.warnings:

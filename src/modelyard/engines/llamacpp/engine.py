@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
-from modelyard.engines.base import Capabilities, Engine, Memory
-from modelyard.engines.chat import NO_TEMPLATE, render_chat
+from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memory
+from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, render_chat
 from modelyard.engines.continuations import cut
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
@@ -29,6 +29,7 @@ from modelyard.engines.llamacpp.scorer import Scorer
 from modelyard.engines.llamacpp.server import LlamaServer, cells
 from modelyard.engines.llamacpp.settings import OPTIONS, Settings, adapter_file
 from modelyard.engines.steploop import Job, StepLoop
+from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES
 from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
@@ -78,6 +79,8 @@ class LlamaCppEngine(Engine):
         return Capabilities(
             chat=self._template is not None,
             adapters=bool(self._settings.adapters),
+            top_logprobs=MOST_TOP_LOGPROBS,
+            tools=tool_form(self._template) is not None,
             context_length=self._context,
             parameters=frozenset(NAMES),
         )
@@ -97,8 +100,9 @@ class LlamaCppEngine(Engine):
         return Memory(self._file.weights, self._file.kv_cache(self._cells, self._settings.kv_cache_type))
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        job = await asyncio.to_thread(self._job, request, asyncio.get_running_loop())
-        async with contextlib.aclosing(self._loop.stream(job)) as chunks:
+        use = tool_use(self, request, self._template)
+        job = await asyncio.to_thread(self._job, use, asyncio.get_running_loop())
+        async with contextlib.aclosing(use.read(self._loop.stream(job))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -129,28 +133,34 @@ class LlamaCppEngine(Engine):
     def _template(self) -> str | None:
         return self.model.spec.chat_template or self._file.header.chat_template
 
-    def _text(self, prompt: str | Sequence[Message]) -> tuple[str, bool, tuple[Warning, ...]]:
+    def _text(
+        self, prompt: str | Sequence[Message], offer: Offer = NO_OFFER
+    ) -> tuple[str, bool, tuple[Warning, ...]]:
         """The prompt's text, whether special tokens are added to it, and warnings."""
         if isinstance(prompt, str):
             return prompt, True, ()
-        text, templated = render_chat(self._template, prompt, bos=self._file.bos, eos=self._file.eos)
+        bos, eos = self._file.bos, self._file.eos
+        text, templated = render_chat(self._template, prompt, bos=bos, eos=eos, offer=offer)
         return text, not templated, () if templated else (NO_TEMPLATE,)
 
-    def _encode(self, prompt: str | Sequence[Message]) -> tuple[list[int], tuple[Warning, ...]]:
-        text, special, warnings = self._text(prompt)
+    def _encode(
+        self, prompt: str | Sequence[Message], offer: Offer = NO_OFFER
+    ) -> tuple[list[int], tuple[Warning, ...]]:
+        text, special, warnings = self._text(prompt, offer)
         return self._server.tokenize(text, special=special) if text else [], warnings
 
-    def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
+    def _job(self, use: ToolUse, event_loop: asyncio.AbstractEventLoop) -> Job:
         self._check_generates()
+        request = use.request
         params = request.params
-        self.refuse_tools(request)
         lora = self._lora(request.adapter)
         ids, warnings = self._encode(
-            request.prompt if request.prompt is not None else (request.messages or ())
+            request.prompt if request.prompt is not None else (request.messages or ()), use.offer
         )
         budget, shortened = answer_room(params, len(ids), self._context)
         body, counted = sampling(params, self._context)
         body["lora"] = lora
+        body["preserved_tokens"] = use.marks  # shown in the text where they are special tokens
         least = params.answer_minimum(len(ids))
         relaxed: tuple[Warning, ...] = ()
         if request.constraint is not None:
@@ -160,7 +170,9 @@ class LlamaCppEngine(Engine):
                     hint="Leave min_new_tokens and min_length out: the constraint says when the answer ends.",
                 )
             body["grammar"], relaxed = _grammar(request.constraint)
-        plan = Plan(ids, body, budget, least, request.logprobs)
+        # The likeliest token at least, else the server tells no logprob at all.
+        probs = max(int(request.logprobs), request.top_logprobs)
+        plan = Plan(ids, body, budget, least, probs, request.top_logprobs)
         return Job(
             prompt_ids=ids,
             prompt_tokens=len(ids),

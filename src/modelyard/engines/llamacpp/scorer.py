@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelyard.engines.continuations import Pair, by_prompt
@@ -18,6 +18,8 @@ from modelyard.errors import EngineCrashedError, EngineError
 from modelyard.types import Score
 
 Gone = Callable[[], bool]
+Entries = Sequence[Mapping[str, Any]]
+"""The likeliest tokens, as the server reports them."""
 _FORCE = 1e9
 _LEAST = -1e30  # llama.cpp writes the lowest float for a probability of 0
 _FEW = 64
@@ -51,22 +53,29 @@ class Scorer:
                     if found is None:
                         return ()
                     logprobs = tuple(logprob for logprob, _ in found)
-                    scores[at] = Score(sum(logprobs), logprobs, tail, all(top for _, top in found))
+                    greedy = all(
+                        likeliest[0]["id"] == token for token, (_, likeliest) in zip(tail, found, strict=True)
+                    )
+                    scores[at] = Score(sum(logprobs), logprobs, tail, greedy)
         finally:
             self._leave()
         return tuple(scores[at] for at in range(len(pairs)))
 
     def logprobs(
-        self, before: Sequence[int], ids: Sequence[int], lora: Sequence[dict[str, Any]], gone: Gone
-    ) -> list[float] | None:
-        """Logprobs of tokens after others; None when the caller has gone."""
+        self,
+        before: Sequence[int],
+        ids: Sequence[int],
+        lora: Sequence[dict[str, Any]],
+        gone: Gone,
+        probs: int,
+    ) -> list[tuple[float, Entries]] | None:
+        """Logprobs of tokens after others, each with the `probs` likeliest; None when the caller has gone."""
         if not self._enter(gone):
             return None
         try:
-            found = self._forced(before, ids, lora, gone)
+            return self._forced(before, ids, lora, gone, probs)
         finally:
             self._leave()
-        return None if found is None else [logprob for logprob, _ in found]
 
     def _enter(self, gone: Gone) -> bool:
         while not self._turn.acquire(timeout=0.1):
@@ -82,35 +91,40 @@ class Scorer:
         self._turn.release()
 
     def _forced(
-        self, before: Sequence[int], ids: Sequence[int], lora: Sequence[dict[str, Any]], gone: Gone
-    ) -> list[tuple[float, bool]] | None:
-        """For each token its logprob, and whether it is the likeliest; None when the caller has gone."""
+        self,
+        before: Sequence[int],
+        ids: Sequence[int],
+        lora: Sequence[dict[str, Any]],
+        gone: Gone,
+        probs: int = 1,
+    ) -> list[tuple[float, Entries]] | None:
+        """For each token its logprob and the likeliest; None when the caller has gone."""
         found = []
         for at, token in enumerate(ids):
-            one = self._force([*before, *ids[:at]], token, lora, gone)
+            one = self._force([*before, *ids[:at]], token, lora, gone, probs)
             if one is None:
                 return None
             found.append(one)
         return found
 
     def _force(
-        self, prompt: list[int], token: int, lora: Sequence[dict[str, Any]], gone: Gone
-    ) -> tuple[float, bool] | None:
+        self, prompt: list[int], token: int, lora: Sequence[dict[str, Any]], gone: Gone, probs: int
+    ) -> tuple[float, Entries] | None:
         body = NEUTRAL | {"prompt": prompt, "id_slot": self._slot, "n_predict": 1, "lora": lora}
         body |= {"temperature": 0.0, "samplers": ["temperature"]}
-        entry = self._sampled(body, token, 1, gone)
+        entry = self._sampled(body, token, probs, gone)
         if entry is not None:
             if entry["id"] != token:
                 raise EngineError(f"llama.cpp did not take token {token} where it was told to")
-            return _logprob(entry), entry["top_logprobs"][0]["id"] == token
+            return logprob_of(entry), entry["top_logprobs"]
         # A token that ends in the middle of a character is not reported: it is looked up beside one that is.
         for count in (_FEW, self._vocabulary):
             entry = None if gone() else self._sampled(body, self._plain, count, gone)
             if entry is None:
                 return None
-            for rank, other in enumerate(entry["top_logprobs"]):
+            for other in entry["top_logprobs"]:
                 if other["id"] == token:
-                    return _logprob(other), rank == 0
+                    return logprob_of(other), entry["top_logprobs"][:probs]
         raise EngineError(f"llama.cpp gives no logprob of token {token}")
 
     def _sampled(self, body: dict[str, Any], token: int, count: int, gone: Gone) -> dict[str, Any] | None:
@@ -127,6 +141,7 @@ class Scorer:
         return entries[0] if entries else None
 
 
-def _logprob(entry: dict[str, Any]) -> float:
+def logprob_of(entry: Mapping[str, Any]) -> float:
+    """The logprob of a token as the server reports it."""
     value = float(entry["logprob"])
     return value if value > _LEAST else -math.inf

@@ -23,19 +23,20 @@ import numpy as np
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Engine, Memory
-from modelyard.engines.chat import NO_TEMPLATE, render_chat
+from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, render_chat
 from modelyard.engines.continuations import cut
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.openvino.backend import PipelineBackend
 from modelyard.engines.openvino.facts import FACTS, library_version
 from modelyard.engines.openvino.files import load_error, prepared, to_export
-from modelyard.engines.openvino.pieces import piece_table
+from modelyard.engines.openvino.pieces import piece_table, special_tokens
 from modelyard.engines.openvino.scorer import Scorer
 from modelyard.engines.openvino.settings import OPTIONS, Settings
 from modelyard.engines.openvino.sight import Looked, Sight
 from modelyard.engines.openvino.threads import in_passing_thread
 from modelyard.engines.steploop import Job, StepLoop
+from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.errors import EngineCrashedError, InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES, SamplingParams
 from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
@@ -89,8 +90,8 @@ class OpenVINOEngine(Engine):
         # Two threads inside `encode` wait for each other for ever, one with the interpreter's lock, one with
         # the tokenizer's only free request: they take turns here.
         self._tokenizer_lock = threading.Lock()
-        special = frozenset(self._facts["special"])
-        self._pieces = piece_table(self._tokenizer, self._facts["pieces"], special)
+        self._special = special_tokens(self._tokenizer, self._facts["special"])
+        self._pieces = piece_table(self._tokenizer, self._facts["pieces"], self._special.keys())
         self._eos = frozenset(self._facts["eos"])
         self._pipeline = pipeline
         self._scorer: Scorer | None = None
@@ -130,6 +131,7 @@ class OpenVINOEngine(Engine):
         return Capabilities(
             chat=self._template is not None,
             images=self._sight is not None,
+            tools=self._sight is None and tool_form(self._template) is not None,
             context_length=self._facts["context_length"],
             parameters=frozenset(NAMES),
         )
@@ -137,6 +139,10 @@ class OpenVINOEngine(Engine):
     @property
     def precision(self) -> str:
         return f"{self._facts['weights']}, {self._settings.precision}"
+
+    @property
+    def steps(self) -> int | None:
+        return self._loop.steps
 
     @property
     def active(self) -> int:
@@ -150,13 +156,17 @@ class OpenVINOEngine(Engine):
         )
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        large = _characters(request) > _INLINE_CHARACTERS or request.constraint is not None or _looks(request)
+        if self._sight is not None:
+            self.refuse_tools(request, "it sees, and tools are for models that read text alone")
+        use = tool_use(self, request, self._template)
+        request = use.request
+        large = _characters(request) > _INLINE_CHARACTERS or bool(request.constraint or use.offer.tools)
         event_loop = asyncio.get_running_loop()
-        if large or self._tokenizer_lock.locked():
-            job = await asyncio.to_thread(self._job, request, event_loop)
+        if large or _looks(request) or self._tokenizer_lock.locked():
+            job = await asyncio.to_thread(self._job, use, event_loop)
         else:
-            job = self._job(request, event_loop)
-        async with contextlib.aclosing(self._loop.stream(job)) as chunks:
+            job = self._job(use, event_loop)
+        async with contextlib.aclosing(use.read(self._loop.stream(job))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -180,14 +190,14 @@ class OpenVINOEngine(Engine):
     def _template(self) -> str | None:
         return self.model.spec.chat_template or self._facts["chat_template"]
 
-    def _encode(self, prompt: str | Sequence[Message]) -> _Prompt:
+    def _encode(self, prompt: str | Sequence[Message], offer: Offer = NO_OFFER) -> _Prompt:
         warnings: tuple[Warning, ...] = ()
         sees = self._sight is not None
         if isinstance(prompt, str):
             text, templated = prompt, False
         else:
             bos, eos = self._tokenizer.get_bos_token(), self._tokenizer.get_eos_token()
-            text, templated = render_chat(self._template, prompt, bos=bos, eos=eos, images=sees)
+            text, templated = render_chat(self._template, prompt, bos=bos, eos=eos, images=sees, offer=offer)
             warnings = () if templated else (NO_TEMPLATE,)
         looked, more = None, 0
         if self._sight is not None:
@@ -201,11 +211,11 @@ class OpenVINOEngine(Engine):
             encoded: np.ndarray = self._tokenizer.encode(text, add_special_tokens=special).input_ids.data[0]
         return encoded.astype(np.int64, copy=True)
 
-    def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
+    def _job(self, use: ToolUse, event_loop: asyncio.AbstractEventLoop) -> Job:
+        request = use.request
         self.refuse_adapter(request.adapter)
-        self.refuse_tools(request)
         prompt = request.prompt if request.prompt is not None else (request.messages or ())
-        read = self._encode(prompt)
+        read = self._encode(prompt, use.offer)
         count = read.tokens
         budget, shortened = answer_room(request.params, count, self._facts["context_length"])
         config, relaxed = self._config(request.params, request.constraint, count, budget, request.logprobs)
@@ -213,7 +223,7 @@ class OpenVINOEngine(Engine):
             prompt_ids=read.ids[None, :] if read.looked is None else read.looked,
             prompt_tokens=count,
             config=config,
-            text=TextStream(self._pieces.__getitem__, request.params.stop),
+            text=TextStream(use.pieces(self._pieces.__getitem__, self._special), request.params.stop),
             deadline=request.deadline,
             warnings=(*read.warnings, *shortened, *relaxed),
             suspect=request.constraint is not None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from modelyard.errors import (
@@ -21,7 +23,18 @@ def piece_kind(tokenizer: Any) -> str:
     raise EngineError("the tokenizer's vocabulary does not rebuild a text", hint="Use engine: llamacpp.")
 
 
-def piece_table(tokenizer: Any, kind: str, special: frozenset[int]) -> list[bytes]:
+def special_tokens(tokenizer: Any, left_out: Sequence[int]) -> dict[int, bytes]:
+    """The special tokens, as they are written.
+
+    Args:
+        tokenizer: of OpenVINO GenAI.
+        left_out: tokens that alone give no text; those that are part of a character give none either.
+    """
+    shown = tokenizer.decode([[token] for token in left_out], skip_special_tokens=False) if left_out else []
+    return {token: text.encode() for token, text in zip(left_out, shown, strict=True) if text}
+
+
+def piece_table(tokenizer: Any, kind: str, special: AbstractSet[int]) -> list[bytes]:
     """The bytes of every token by its id; none for the special ones."""
     vocabulary: dict[bytes, int] = tokenizer.get_vocab()
     table = [b""] * (max(vocabulary.values()) + 1)

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import torch
 
+from modelyard.engines.detokenize import Piece, top_tokens
 from modelyard.engines.steploop import Delta, Job
 from modelyard.engines.transformers.memory import is_out_of_memory, release, too_large
-from modelyard.engines.transformers.sampling import Choice, choose
+from modelyard.engines.transformers.sampling import Choice, Likeliest, choose
 from modelyard.errors import EngineError, ModelyardError, ResourceExhaustedError
 from modelyard.types import FinishReason
 
@@ -103,13 +104,15 @@ class TorchBackend:
 
     Args:
         machine: the model.
+        text: the bytes of a token.
         max_batch: most rows that answer at once.
         piece: most tokens of one piece of a prompt.
         cache_room: most bytes of KV cache.
     """
 
-    def __init__(self, machine: Machine, *, max_batch: int, piece: int, cache_room: int) -> None:
+    def __init__(self, machine: Machine, text: Piece, *, max_batch: int, piece: int, cache_room: int) -> None:
         self._machine = machine
+        self._text = text
         self._max_batch = max_batch
         self._largest = piece
         self._piece = min(piece, _FIRST_PIECE)
@@ -227,17 +230,17 @@ class TorchBackend:
 
     def _choose(self, scores: torch.Tensor, rows: list[Row]) -> list[Delta]:
         gone = [row for row in rows if id(row.job) not in self._rows]
-        ids, logprobs = choose(scores, [row.choice for row in rows], self._eos)
+        chosen = choose(scores, [row.choice for row in rows], self._eos)
         deltas = [
-            self._took(row, token, logprob)
-            for row, token, logprob in zip(rows, ids, logprobs, strict=True)
+            self._took(row, token, logprob, likeliest)
+            for row, token, logprob, likeliest in zip(rows, *chosen, strict=True)
             if row not in gone
         ]
         for row in (*gone, *(delta.job.config for delta in deltas if delta.finish or delta.error)):
             self._leave(row)
         return deltas
 
-    def _took(self, row: Row, token: int, logprob: float | None) -> Delta:
+    def _took(self, row: Row, token: int, logprob: float | None, likeliest: Likeliest) -> Delta:
         choice = row.choice
         guide = choice.guide
         if guide is not None and guide.error is not None:
@@ -249,7 +252,8 @@ class TorchBackend:
         elif guide is not None:
             guide.accept(token)
             finish = "stop" if guide.finished else finish
-        return Delta(row.job, [token], [logprob], finish)
+        tops = [top_tokens(likeliest, self._text)] if likeliest else ()
+        return Delta(row.job, [token], [logprob], finish, tops=tops)
 
     def _leave(self, row: Row) -> None:
         self._rows.pop(id(row.job), None)

@@ -15,9 +15,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelyard.catalog.model import Model
-from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memory
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
 from modelyard.engines.steploop import Job, StepLoop
+from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.engines.transformers.settings import OPTIONS, Settings
 from modelyard.errors import EngineCrashedError, UnsupportedError
 from modelyard.params import NAMES
@@ -68,6 +69,8 @@ class TransformersEngine(Engine):
             chat=facts.template is not None,
             images=facts.kind == "vision",
             adapters=True,
+            top_logprobs=MOST_TOP_LOGPROBS,
+            tools=facts.kind == "causal" and tool_form(facts.template) is not None,
             context_length=facts.context,
             parameters=frozenset(NAMES),
         )
@@ -75,6 +78,10 @@ class TransformersEngine(Engine):
     @property
     def precision(self) -> str:
         return self._facts.precision
+
+    @property
+    def steps(self) -> int | None:
+        return self._loop.steps if self._loop else None
 
     @property
     def active(self) -> int:
@@ -85,11 +92,14 @@ class TransformersEngine(Engine):
         return self._instance.memory if self._instance else Memory(0, 0)
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        if self._facts.kind != "causal":
+            self.refuse_tools(request, "tools are for models that go on with a text, and read nothing else")
+        use = tool_use(self, request, self._facts.template)
         event_loop = asyncio.get_running_loop()
-        job = await asyncio.to_thread(self._job, request, event_loop)
+        job = await asyncio.to_thread(self._job, use, event_loop)
         loop = self._loop
         assert loop is not None
-        async with contextlib.aclosing(loop.stream(job)) as chunks:
+        async with contextlib.aclosing(use.read(loop.stream(job))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -123,23 +133,23 @@ class TransformersEngine(Engine):
             raise EngineCrashedError("the model was unloaded before the request began")
         return instance
 
-    def _job(self, request: Request, event_loop: asyncio.AbstractEventLoop) -> Job:
+    def _job(self, use: ToolUse, event_loop: asyncio.AbstractEventLoop) -> Job:
         from modelyard.engines.detokenize import TextStream
 
-        self.refuse_tools(request)
-        instance, facts = self._open(), self._facts
+        request, instance, facts = use.request, self._open(), self._facts
         if facts.kind == "embedding":
             raise UnsupportedError(
                 f"'{self.model.spec.alias}' gives embeddings, no text", hint="Use embed, or task: generation."
             )
-        read = instance.prompts.read(request.prompt if request.prompt is not None else request.messages or ())
+        prompt = request.prompt if request.prompt is not None else request.messages or ()
+        read = instance.prompts.read(prompt, use.offer)
         budget, shortened = self._room(request, len(read.ids))
         row, relaxed = instance.row(request, read, budget)
         return Job(
             prompt_ids=row.ids,
             prompt_tokens=len(read.ids),
             config=row,
-            text=TextStream(instance.pieces(), request.params.stop),
+            text=TextStream(use.pieces(instance.pieces(), instance.special), request.params.stop),
             deadline=request.deadline,
             warnings=(*facts.warnings, *read.warnings, *shortened, *relaxed),
             eos=facts.eos,

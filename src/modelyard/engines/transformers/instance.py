@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,7 @@ class Instance:
         self._machine = self._make_machine()
         self._backend = TorchBackend(
             self._machine,
+            self._pieces,
             max_batch=settings.max_batch,
             piece=settings.prompt_tokens,
             cache_room=int((settings.kv_cache_gb or 0) * 2**30) or cache_room(self.net.device),
@@ -108,6 +109,11 @@ class Instance:
         """The bytes of an answer's tokens."""
         return FirstWord(self._pieces) if self.facts.kind == "seq2seq" else self._pieces
 
+    @property
+    def special(self) -> Mapping[int, bytes]:
+        """How the tokens are written that have no bytes in a text."""
+        return self._pieces.special
+
     def row(self, request: Request, read: Prompt, budget: int) -> tuple[Row, tuple[Warning, ...]]:
         """A request as the batch takes it, and warnings."""
         params = request.params
@@ -116,6 +122,7 @@ class Instance:
             params=params,
             least=min(params.answer_minimum(counted), budget),
             logprobs=request.logprobs,
+            top=request.top_logprobs,
             prompt=() if self._start is not None else read.ids,
             suppressed=self._suppressed(),
             forced=self._forced(),

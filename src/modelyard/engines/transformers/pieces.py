@@ -20,6 +20,7 @@ class Pieces:
         added = tokenizer.added_tokens_decoder
         self._special = set(tokenizer.all_special_ids) | {at for at, one in added.items() if one.special}
         self._plain = {at: str(one.content) for at, one in added.items()}
+        self.special = {at: self._plain.get(at, "").encode() for at in self._special}
         self._kind = _kind(tokenizer)
         self._known: dict[int, bytes] = {}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.engines.chat import NO_TEMPLATE, parts, render_chat
+from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, parts, render_chat
 from modelyard.engines.images import opened
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.types import Message, Warning
@@ -48,7 +48,7 @@ class Prompts:
         self._translates = translates
         self._lock = threading.Lock()  # a tokenizer keeps settings of the call under way
 
-    def read(self, prompt: str | Sequence[Message]) -> Prompt:
+    def read(self, prompt: str | Sequence[Message], offer: Offer = NO_OFFER) -> Prompt:
         """The prompt's tokens and inputs."""
         if isinstance(prompt, str):
             return Prompt(self.ids(prompt, special=True), prompt, True)
@@ -56,7 +56,11 @@ class Prompts:
             return self._with_images(prompt)
         tokenizer = self._tokenizer
         text, templated = render_chat(
-            self._template, prompt, bos=tokenizer.bos_token or "", eos=tokenizer.eos_token or ""
+            self._template,
+            prompt,
+            bos=tokenizer.bos_token or "",
+            eos=tokenizer.eos_token or "",
+            offer=offer,
         )
         warnings = () if templated or self._translates else (NO_TEMPLATE,)
         return Prompt(self.ids(text, special=not templated), text, not templated, warnings)

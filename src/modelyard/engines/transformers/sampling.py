@@ -15,6 +15,8 @@ import torch
 from modelyard.engines.transformers.guide import Guide, allow
 from modelyard.params import SamplingParams
 
+Likeliest = Sequence[tuple[int, float]]
+"""Ids and logprobs, the likeliest first."""
 _TOP = 1024  # candidates for top_p that are looked at before the whole vocabulary is sorted
 
 
@@ -25,6 +27,7 @@ class Choice:
     Attributes:
         params: of the request.
         least: tokens before which no end is allowed.
+        top: how many of the likeliest tokens are told at each place.
         prompt: ids that the repetition penalty counts as seen.
         suppressed: ids that are never chosen.
         forced: ids that are chosen at these places of the answer.
@@ -34,6 +37,7 @@ class Choice:
     params: SamplingParams
     least: int
     logprobs: bool
+    top: int = 0
     prompt: Sequence[int] = ()
     suppressed: tuple[int, ...] = ()
     forced: dict[int, int] = field(default_factory=dict)
@@ -87,8 +91,8 @@ class Choice:
 
 def choose(
     logits: torch.Tensor, rows: Sequence[Choice], eos: Sequence[int]
-) -> tuple[list[int], list[float | None]]:
-    """The next token of each row, and its logprob under the model's own distribution.
+) -> tuple[list[int], list[float | None], list[Likeliest]]:
+    """The next token of each row, its logprob under the model's own distribution, and the likeliest under it.
 
     Args:
         logits: of the next token, `[rows, vocabulary]`.
@@ -114,11 +118,18 @@ def choose(
         ids[drawn] = _draw(scores[drawn], [rows[at] for at in drawn])
     found: list[int] = ids.tolist()
     if not any(row.logprobs for row in rows):
-        return found, [None] * len(found)
-    logprobs = (raw.gather(1, ids[:, None])[:, 0] - raw.logsumexp(-1)).tolist()
-    return found, [
-        min(value, 0.0) if row.logprobs else None for value, row in zip(logprobs, rows, strict=True)
-    ]
+        return found, [None] * len(found), [()] * len(found)
+    sums = raw.logsumexp(-1)
+    logprobs = (raw.gather(1, ids[:, None])[:, 0] - sums).tolist()
+    told = [min(value, 0.0) if row.logprobs else None for value, row in zip(logprobs, rows, strict=True)]
+    return found, told, [_likeliest(raw[at], sums[at], row.top) for at, row in enumerate(rows)]
+
+
+def _likeliest(raw: torch.Tensor, total: torch.Tensor, count: int) -> Likeliest:
+    if not count:
+        return ()
+    values, ids = raw.topk(min(count, len(raw)))
+    return list(zip(ids.tolist(), (values - total).clamp(max=0).tolist(), strict=True))
 
 
 def _draw(scores: torch.Tensor, rows: Sequence[Choice]) -> torch.Tensor:

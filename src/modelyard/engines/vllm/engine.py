@@ -153,7 +153,7 @@ class VLLMEngine(EndpointEngine):
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
         if self._serve.tool_call_parser is None:
-            self.refuse_tools(request)
+            self.refuse_tools(request, "the server was started without the option tool_call_parser")
         await self._awake()
         async with contextlib.aclosing(super().generate(request)) as chunks:
             async for chunk in chunks:

@@ -27,6 +27,7 @@ from modelyard.engines.worker.channel import Channel
 from modelyard.engines.worker.messages import (
     Abort,
     Batch,
+    Beat,
     Call,
     Close,
     Count,
@@ -46,6 +47,7 @@ from modelyard.engines.worker.messages import (
 from modelyard.engines.workspace import clean_up
 from modelyard.errors import EngineError, ModelyardError
 
+_BEAT = 1.0  # seconds between two signs of life
 _FREE_POLL = 0.002  # seconds between looks at whether an aborted call has left the batch
 
 
@@ -59,6 +61,7 @@ class Host:
         self._generating: set[int] = set()
         self._freeing: set[asyncio.Task[None]] = set()
         self._outbox: list[Reply] = []
+        self._beating = False
         self.event_loop = asyncio.get_running_loop()
 
     def take(self, orders: Iterable[Order]) -> None:
@@ -71,6 +74,9 @@ class Host:
             case Generate() | Score() | Embed() | Count():
                 task = asyncio.create_task(self._answer(order))
                 self._tasks[order.id] = task
+                if not self._beating:
+                    self._beating = True
+                    self.event_loop.call_later(_BEAT, self._beat)
                 if isinstance(order, Generate):
                     self._generating.add(order.id)
                 task.add_done_callback(lambda done: self._ended(order.id, done))
@@ -133,6 +139,12 @@ class Host:
         self._outbox.clear()
         ends = any(not isinstance(one, Piece) or one.chunk.finish_reason for one in replies)
         self._channel.send(Batch(replies, self._engine.memory if ends else None))
+
+    def _beat(self) -> None:
+        self._beating = bool(self._tasks)
+        if self._beating:
+            self._channel.send(Beat(self._engine.steps if self._generating else None))
+            self.event_loop.call_later(_BEAT, self._beat)
 
     def _close(self) -> None:
         self._engine.close()

@@ -118,6 +118,13 @@ class WorkerEngine(Engine):
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         return cast(int, await self._value(lambda number: Count(number, prompt)))
 
+    @property
+    def silence(self) -> float:
+        return self._process.silence
+
+    def kill(self) -> None:
+        self._process.kill()
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

@@ -136,6 +136,13 @@ class Freed:
     id: int
 
 
+@dataclass(slots=True, frozen=True)
+class Beat:
+    """A sign of life while there are calls; `steps` are those of the batch, None where nothing is generated."""
+
+    steps: int | None
+
+
 Reply = Piece | Value | Failure | Freed
 
 
@@ -147,4 +154,4 @@ class Batch:
     memory: Memory | None
 
 
-Report = Ready | Refused | Batch
+Report = Ready | Refused | Batch | Beat

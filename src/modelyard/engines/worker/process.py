@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -28,6 +29,7 @@ from modelyard.engines.worker.channel import Channel
 from modelyard.engines.worker.messages import (
     Abort,
     Batch,
+    Beat,
     Call,
     Close,
     Failure,
@@ -39,6 +41,7 @@ from modelyard.engines.worker.messages import (
     Ready,
     Refused,
     Reply,
+    Report,
 )
 from modelyard.errors import EngineCrashedError, EngineError, InvalidArgumentError, ModelyardError
 
@@ -47,6 +50,7 @@ _SHOWN = 8  # lines of it in an error's message
 _BEFORE = (
     3  # lines of these that stand before a report of Python's fault handler: what a library said at last
 )
+_STEP_SHARE = 5  # so many times as long as an answer may a single step take, of a long prompt say
 _PATIENCE = 3.0  # seconds that a child is given to close its engine
 
 
@@ -85,6 +89,8 @@ class Process:
         self._orders.put(load)
         self._process: subprocess.Popen[bytes] | None = None
         self._said = b""
+        self._alive = self._stepped = time.monotonic()
+        self._steps: int | None = None
         self._ended: str | None = None  # why no new call is taken
         self.memory = Memory(0, 0)
         self.ready: Future[Ready] = Future()
@@ -109,6 +115,20 @@ class Process:
         with self._lock:
             return sum(caller.generates for caller in self._callers.values())
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which a child with calls to answer has said nothing, or a fifth of those without a step."""
+        with self._lock:
+            if not self._callers or self._ended is not None:
+                return 0.0
+        now = time.monotonic()
+        return max(now - self._alive, (now - self._stepped) / _STEP_SHARE)
+
+    def kill(self) -> None:
+        """Ends the child at once; who waits for it is told."""
+        if self._process is not None:
+            self._process.kill()
+
     def call(self, make: Callable[[int], Call]) -> Caller:
         """Sends a call.
 
@@ -120,6 +140,8 @@ class Process:
         with self._lock:
             if self._ended is not None:
                 raise EngineCrashedError(self._ended)
+            if not self._callers:
+                self._alive = self._stepped = time.monotonic()
             self._callers[order.id] = caller
         self._orders.put(order)
         return caller
@@ -191,8 +213,13 @@ class Process:
 
     # -- from the child --------------------------------------------------------------------------------
 
-    def _take(self, report: Ready | Refused | Batch) -> None:
+    def _take(self, report: Report) -> None:
+        self._alive = time.monotonic()
         match report:
+            case Beat(steps):
+                if steps is None or steps != self._steps:
+                    self._stepped = self._alive
+                self._steps = steps
             case Ready(memory=memory):
                 self.memory = memory
                 with self._lock:
@@ -202,6 +229,7 @@ class Process:
                 self._end(error)
             case Batch(replies, memory):
                 self.memory = memory or self.memory
+                self._stepped = self._alive
                 self._deliver(replies)
 
     def _deliver(self, replies: Iterable[Reply]) -> None:

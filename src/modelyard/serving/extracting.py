@@ -1,0 +1,137 @@
+"""POST /v1/extract: documents and a schema in, the extraction out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from modelyard.errors import DeadlineExceededError, InvalidArgumentError, nearest
+from modelyard.extraction import extract_async
+from modelyard.extraction.ask import PASSAGE_TOKENS, DocumentResult, resolve_task
+from modelyard.extraction.documents import Document, read_text
+from modelyard.extraction.task import Task, shipped_tasks
+from modelyard.serving.body import JsonRoute
+from modelyard.serving.context import Context, Here
+from modelyard.serving.models import Served
+from modelyard.serving.refusals import MODEL, refusals
+from modelyard.serving.wire import Name, Wire
+
+router = APIRouter(route_class=JsonRoute, tags=["Extraction"])
+_TOGETHER = 4  # documents of one request in flight at once
+
+
+class DocumentText(Wire):
+    """A document."""
+
+    text: str = Field(min_length=1, description="Its text, or its HTML.")
+    name: str = Field(
+        "text", min_length=1, max_length=256, description="One that ends in .html is read as HTML."
+    )
+
+
+class ExtractRequest(Wire):
+    """POST /v1/extract."""
+
+    model: Name
+    documents: list[DocumentText] = Field(min_length=1)
+    schema_: dict[str, Any] | None = Field(
+        None, alias="schema", description='A JSON Schema, or fields: {"fields": {"eps": "number"}}.'
+    )
+    task: str | None = Field(None, max_length=256, description="A shipped task, in place of a schema.")
+    max_tokens_read: int = Field(
+        PASSAGE_TOKENS, ge=64, le=2**31, description="Tokens of a document that are read."
+    )
+    timeout: float | None = Field(None, ge=1, le=1e6, description="Seconds until the answer is given up.")
+
+
+class FieldFound(BaseModel):
+    """One field of one document; `quote` is `text[start:end]` where it was found."""
+
+    value: Any
+    quote: str | None
+    start: int | None
+    end: int | None
+    status: str
+    method: str | None
+    where: str | None
+
+
+class DocumentFound(BaseModel):
+    """What was read from one document. `text` is what the spans point into."""
+
+    document: str
+    text_sha256: str
+    text: str
+    fields: dict[str, FieldFound]
+    warnings: list[str]
+    seconds: float
+    error: str | None = None
+
+
+class ExtractReply(BaseModel):
+    """The documents in the order in which they came, and what read them."""
+
+    task: str
+    model: dict[str, Any] | None
+    documents: list[DocumentFound]
+
+
+@router.post(
+    "/v1/extract",
+    response_model=ExtractReply,
+    responses=refusals(*MODEL),
+    summary="Extract fields from documents",
+)
+async def extract(wanted: ExtractRequest, here: Here) -> Response:
+    """Each value with its verbatim quote and the quote's place."""
+    served = here.find(wanted.model)
+    served.refuse_task("generation")
+    most = here.parts.settings.max_documents
+    if len(wanted.documents) > most:
+        raise InvalidArgumentError(
+            f"parameter 'documents' has {len(wanted.documents)} documents", hint=f"At most {most} are read."
+        )
+    return here.reply(_extracted(wanted, served, _task(wanted), here))
+
+
+def _task(wanted: ExtractRequest) -> Task:
+    if wanted.task is not None and wanted.task not in shipped_tasks():
+        known = shipped_tasks()
+        raise InvalidArgumentError(
+            f"parameter 'task' is '{wanted.task:.80}', which is no shipped task.{nearest(wanted.task, known)}",
+            hint=f"Shipped: {', '.join(known)}; or send a schema.",
+        )
+    return resolve_task(wanted.task, wanted.schema_)
+
+
+async def _extracted(wanted: ExtractRequest, served: Served, task: Task, here: Context) -> dict[str, Any]:
+    documents = await asyncio.to_thread(lambda: [_read(one) for one in wanted.documents])
+    deadline = served.deadline(wanted.timeout)
+    async with served.place(here.record, deadline):
+        try:
+            async with asyncio.timeout(served.left(deadline)):
+                found = await extract_async(
+                    documents,
+                    model=served.llm,
+                    task=task,
+                    max_tokens_read=wanted.max_tokens_read,
+                    together=_TOGETHER,
+                )
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline passed while the documents were read") from None
+    texts = {id(one): one.text for one in found.documents}
+    return {
+        **found.to_dict(),
+        "documents": [{**one.to_dict(), "text": texts[id(one)]} for one in found.documents],
+    }
+
+
+def _read(given: DocumentText) -> Document:
+    return read_text(given.text, given.name)
+
+
+__all__ = ["DocumentResult", "router"]
