@@ -10,7 +10,7 @@ import contextlib
 import enum
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine
 from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.messages import Prompt, as_message, check_characters, read_prompt, read_tools
-from modelyard.params import SamplingParams, canonical, merge
+from modelyard.params import NAMES, SamplingParams, canonical, merge
 from modelyard.pool import Pool, default_pool
 from modelyard.types import (
     Chunk,
@@ -329,10 +329,12 @@ _OWN = (
 
 
 def _known(how: Mapping[str, Any]) -> Mapping[str, Any]:
-    names = [*(one.name for one in fields(SamplingParams)), *_OWN, "max_tokens"]
+    names = (*NAMES, *_OWN, "max_tokens")
     for given in how:
+        if given in names:
+            continue
         close = nearest(given, names)
-        if close and given not in names and any(repr(own) in close for own in _OWN):
+        if any(repr(own) in close for own in _OWN):
             raise InvalidArgumentError(
                 f"argument '{given}' is not known.{close}", hint=f"Known: {', '.join(names)}."
             )

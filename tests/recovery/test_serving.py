@@ -209,6 +209,38 @@ def test_a_third_of_64_clients_leave_and_every_other_answer_is_complete_and_righ
 
 @pytest.mark.slow
 @pytest.mark.model
+def test_livez_answers_at_once_while_an_engine_reads_a_long_prompt_and_a_model_loads(tmp_path: Path) -> None:
+    catalog = CATALOG + "  other: {source: smollm2-135m, options: {precision: exact}}\n"
+    with served(tmp_path, catalog, "--load", "small") as server:
+        server.log.wait_for("loaded", 60)
+
+        async def run() -> dict[str, list[float]]:
+            took: dict[str, list[float]] = {"in the prompt": [], "in a load": []}
+            async with server.async_client() as http:
+                long = {"model": "small", "prompt": "one more word " * 2300, "max_tokens": 1}
+                reading = asyncio.create_task(http.post("/v1/completions", json=long))
+                loading: asyncio.Task[Any] | None = None
+                while not reading.done() or loading is None or not loading.done():
+                    if reading.done() and loading is None:
+                        assert reading.result().status_code == 200
+                        loading = asyncio.create_task(http.post("/models/other/load"))
+                    began = time.monotonic()
+                    assert (await http.get("/livez")).status_code == 200
+                    took["in a load" if loading else "in the prompt"].append(time.monotonic() - began)
+                    await asyncio.sleep(0.02)
+                assert loading.result().status_code == 200
+            return took
+
+        for when, times in asyncio.run(run()).items():
+            times.sort()
+            print(f"/livez {when}: {len(times)} asked, median {times[len(times) // 2] * 1000:.1f} ms, ", end="")
+            print(f"slowest {times[-1] * 1000:.1f} ms")
+            assert len(times) > 10
+            assert times[-1] < 0.05, when
+
+
+@pytest.mark.slow
+@pytest.mark.model
 @pytest.mark.timeout(600)
 def test_sigterm_under_load_finishes_what_runs(tmp_path: Path) -> None:
     with served(tmp_path, CATALOG, "--load", "small") as server:

@@ -34,6 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
   hf_task: generation
   engine: fake
   hf_generation_kwargs: {max_length: 200, temperature: 0, top_p: 0.9, do_sample: true}
+- {name: caller, type: huggingface, hf_model_name: a/b, engine: fake,
+   options: {reply: '<tool_call>{"name": "weather", "arguments": {"city": "Paris"}}</tool_call>'}}
 - {name: fixed, type: huggingface, hf_model_name: a/b, engine: fake, options: {reply: "a b c d e f g h"}}
 """
     with served(tmp_path_factory.mktemp("served"), catalog) as found:

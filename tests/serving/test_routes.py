@@ -10,6 +10,7 @@ import pytest
 from tests.served import Server, ask, events
 
 GENERATE = "/models/gpt2/generate"
+CHAT = "/v1/chat/completions"
 
 
 def error_of(response: httpx2.Response) -> dict[str, Any]:
@@ -163,6 +164,51 @@ def test_a_cut_answer_says_so(client: httpx2.Client) -> None:
     reply = client.post("/v1/chat/completions", json=ask("fixed", max_completion_tokens=3)).json()
     assert reply["choices"][0]["finish_reason"] == "length"
     assert reply["choices"][0]["message"]["content"] == "a b c"
+
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather in a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def test_a_function_that_the_model_asks_for_comes_as_a_call(client: httpx2.Client) -> None:
+    reply = client.post(CHAT, json=ask("caller", tools=[WEATHER])).json()
+    (choice,) = reply["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] is None
+    (call,) = choice["message"]["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"]) == {"city": "Paris"}
+    turns = [*ask("fixed")["messages"], choice["message"], {"role": "tool", "tool_call_id": call["id"], "content": "Rain"}]
+    answer = client.post(CHAT, json={"model": "fixed", "messages": turns, "tools": [WEATHER]}).json()
+    assert answer["choices"][0]["message"]["content"] == "a b c d e f g h"
+
+
+def test_a_streamed_call_comes_whole(client: httpx2.Client) -> None:
+    found = events(client.post(CHAT, json=ask("caller", tools=[WEATHER], stream=True)))
+    calls = [one["choices"][0]["delta"]["tool_calls"] for one in found if "tool_calls" in one["choices"][0]["delta"]]
+    assert [(call["index"], call["function"]["name"]) for (call,) in calls] == [(0, "weather")]
+    assert found[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_a_function_that_has_to_be_called_is(client: httpx2.Client) -> None:
+    choice = {"type": "function", "function": {"name": "weather"}}
+    reply = client.post(CHAT, json=ask("fixed", tools=[WEATHER], tool_choice=choice)).json()
+    (call,) = reply["choices"][0]["message"]["tool_calls"]
+    assert "city" in json.loads(call["function"]["arguments"])
+
+
+def test_the_likeliest_tokens_come_with_each(client: httpx2.Client) -> None:
+    reply = client.post(CHAT, json=ask("fixed", logprobs=True, top_logprobs=3)).json()
+    for one in reply["choices"][0]["logprobs"]["content"]:
+        likely = [each["logprob"] for each in one["top_logprobs"]]
+        assert len(likely) == 3
+        assert likely == sorted(likely, reverse=True)
 
 
 def test_texts_are_continued_each_with_its_index(client: httpx2.Client) -> None:

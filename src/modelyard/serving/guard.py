@@ -75,6 +75,8 @@ class Guard:
         """Why a request goes no further, None where it does."""
         client = scope.get("client")
         record.client = client[0] if client else "unknown"
+        if scope["path"] == LIVE:
+            return None
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         if headers.get("host", "").endswith("]"):
             host = headers.get("host", "")
@@ -84,8 +86,6 @@ class Guard:
                 421,
                 code="host",
             )
-        if scope["path"] == LIVE:
-            return None
         if (keys := self._parts.settings.keys) and not self._known(
             keys.owner(headers.get("authorization")), record
         ):

@@ -110,7 +110,7 @@ class EventReply(Response):
         finally:
             if not first.done():
                 first.cancel()
-                await asyncio.wait({first})
+                await asyncio.gather(first, return_exceptions=True)
         yield first.result()
         async for said in self._events:
             yield said
