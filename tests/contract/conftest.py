@@ -93,7 +93,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # vLLM and the export take an environment of their own; the others have a near twin that `make test` runs; `make contract` and `make slow` run all.
-SLOW = ("transformers", "openvino-exact", "worker-openvino", "inference_api", "openvino-export", "vllm", "vllm-adapters")
+SLOW = (
+    "transformers",
+    "openvino-exact",
+    "worker-openvino",
+    "inference_api",
+    "openvino-export",
+    "vllm",
+    "vllm-adapters",
+)
 PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ENGINES]
 
 

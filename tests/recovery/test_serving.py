@@ -233,7 +233,9 @@ def test_livez_answers_at_once_while_an_engine_reads_a_long_prompt_and_a_model_l
 
         for when, times in asyncio.run(run()).items():
             times.sort()
-            print(f"/livez {when}: {len(times)} asked, median {times[len(times) // 2] * 1000:.1f} ms, ", end="")
+            print(
+                f"/livez {when}: {len(times)} asked, median {times[len(times) // 2] * 1000:.1f} ms, ", end=""
+            )
             print(f"slowest {times[-1] * 1000:.1f} ms")
             assert len(times) > 10
             assert times[-1] < 0.05, when

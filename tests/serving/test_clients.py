@@ -212,16 +212,28 @@ def test_openai_images(tmp_path: Path) -> None:
     from PIL import Image
     from tests import models
 
-    catalog = f"models:\n  seeing: {{source: {models.tiny('qwen2.5-vl')}, task: vision, engine: transformers}}\n"
-    with served(tmp_path, catalog) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="-") as client:
+    catalog = (
+        f"models:\n  seeing: {{source: {models.tiny('qwen2.5-vl')}, task: vision, engine: transformers}}\n"
+    )
+    with (
+        served(tmp_path, catalog) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="-") as client,
+    ):
         answers = []
         for colour in ("red", "blue"):
             buffer = io.BytesIO()
             Image.new("RGB", (56, 56), colour).save(buffer, format="PNG")
             url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-            content: Any = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is it?"}]
+            content: Any = [
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "text", "text": "What is it?"},
+            ]
             reply = client.chat.completions.create(
-                model="seeing", messages=[{"role": "user", "content": content}], max_tokens=8, temperature=0, logprobs=True
+                model="seeing",
+                messages=[{"role": "user", "content": content}],
+                max_tokens=8,
+                temperature=0,
+                logprobs=True,
             )
             listed = reply.choices[0].logprobs
             assert listed is not None and listed.content

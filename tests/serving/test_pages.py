@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from modelyard.serving import pages
+from modelyard.serving.routes import pages
 
 FOLDER = Path(pages.__file__).parent / "page"
 ASSETS = sorted(one.name for one in FOLDER.iterdir() if one.suffix in (".css", ".js"))

@@ -184,14 +184,22 @@ def test_a_function_that_the_model_asks_for_comes_as_a_call(client: httpx2.Clien
     (call,) = choice["message"]["tool_calls"]
     assert call["function"]["name"] == "weather"
     assert json.loads(call["function"]["arguments"]) == {"city": "Paris"}
-    turns = [*ask("fixed")["messages"], choice["message"], {"role": "tool", "tool_call_id": call["id"], "content": "Rain"}]
+    turns = [
+        *ask("fixed")["messages"],
+        choice["message"],
+        {"role": "tool", "tool_call_id": call["id"], "content": "Rain"},
+    ]
     answer = client.post(CHAT, json={"model": "fixed", "messages": turns, "tools": [WEATHER]}).json()
     assert answer["choices"][0]["message"]["content"] == "a b c d e f g h"
 
 
 def test_a_streamed_call_comes_whole(client: httpx2.Client) -> None:
     found = events(client.post(CHAT, json=ask("caller", tools=[WEATHER], stream=True)))
-    calls = [one["choices"][0]["delta"]["tool_calls"] for one in found if "tool_calls" in one["choices"][0]["delta"]]
+    calls = [
+        one["choices"][0]["delta"]["tool_calls"]
+        for one in found
+        if "tool_calls" in one["choices"][0]["delta"]
+    ]
     assert [(call["index"], call["function"]["name"]) for (call,) in calls] == [(0, "weather")]
     assert found[-1]["choices"][0]["finish_reason"] == "tool_calls"
 

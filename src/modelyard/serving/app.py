@@ -17,16 +17,16 @@ from modelyard.catalog.load import Catalog
 from modelyard.catalog.spec import ModelSpec
 from modelyard.errors import CatalogError, ModelyardError
 from modelyard.pool import Pool
-from modelyard.serving import chat, completions, embeddings, extracting, health, manage, pages
 from modelyard.serving.context import RECORD, Parts
 from modelyard.serving.describe import with_names
 from modelyard.serving.feed import Feed
 from modelyard.serving.guard import Guard
-from modelyard.serving.media import ImageIntake
+from modelyard.serving.images.intake import ImageIntake
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Models
 from modelyard.serving.refusals import of_error, of_http, of_validation
-from modelyard.serving.registry import registry_router
+from modelyard.serving.routes import chat, completions, embeddings, extracting, health, manage, pages
+from modelyard.serving.routes.registry import registry_router
 from modelyard.serving.settings import ServerSettings
 from modelyard.serving.watchdog import Watchdog
 from modelyard.serving.work import Works

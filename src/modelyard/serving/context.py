@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from modelyard.serving.media import ImageIntake
+from modelyard.serving.images.intake import ImageIntake
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Models, Served
 from modelyard.serving.record import Record

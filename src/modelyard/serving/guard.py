@@ -15,10 +15,10 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from modelyard.serving.context import RECORD, Parts
-from modelyard.serving.health import LIVE
 from modelyard.serving.logs import LOG, say
 from modelyard.serving.record import Record, request_id
 from modelyard.serving.refusals import refusal
+from modelyard.serving.routes.health import LIVE
 from modelyard.serving.work import Receive, Send
 
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
@@ -77,40 +77,41 @@ class Guard:
         record.client = client[0] if client else "unknown"
         if scope["path"] == LIVE:
             return None
-        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        if headers.get("host", "").endswith("]"):
-            host = headers.get("host", "")
-        if self._names is not None and host.lower() not in self._names:
-            return refusal(
-                f"the server is not known as '{host:.80}'; start it with --host-name to add a name",
-                421,
-                code="host",
-            )
-        if (keys := self._parts.settings.keys) and not self._known(
-            keys.owner(headers.get("authorization")), record
-        ):
-            # Basic is offered so that a browser asks its user for the key.
-            challenge = {"WWW-Authenticate": 'Basic realm="modelyard", Bearer realm="modelyard"'}
-            said = (
-                "an API key is needed" if headers.get("authorization") is None else "the API key is not known"
-            )
-            return refusal(
-                said + "; send it as 'Authorization: Bearer …'", 401, code="api_key", headers=challenge
-            )
-        if scope["method"] not in _SAFE and _foreign(headers):
-            return refusal("the request comes from another site's page", 403, code="origin")
-        if self._parts.draining and not scope["path"].startswith(_STILL):
-            again = {"Retry-After": "5", "Connection": "close"}
-            return refusal(
-                "the server is stopping and takes no new work", 503, code="stopping", headers=again
-            )
-        return None
+        return (
+            self._under_another_name(headers)
+            or self._without_key(headers, record)
+            or _from_another_site(scope["method"], headers)
+            or self._too_late(scope["path"])
+        )
 
-    def _known(self, owner: str | None, record: Record) -> bool:
-        if owner is None:
-            return False
-        record.client = owner
-        return True
+    def _under_another_name(self, headers: Headers) -> Response | None:
+        given = headers.get("host", "").lower()
+        name = given if given.endswith("]") else given.rpartition(":")[0] or given
+        if self._names is None or name in self._names:
+            return None
+        said = f"the server is not known as '{name:.80}'; start it with --host-name to add a name"
+        return refusal(said, 421, code="host")
+
+    def _without_key(self, headers: Headers, record: Record) -> Response | None:
+        keys, given = self._parts.settings.keys, headers.get("authorization")
+        if not keys:
+            return None
+        owner = keys.owner(given)
+        if owner is not None:
+            record.client = owner
+            return None
+        # Basic is offered so that a browser asks its user for the key.
+        challenge = {"WWW-Authenticate": 'Basic realm="modelyard", Bearer realm="modelyard"'}
+        said = "an API key is needed" if given is None else "the API key is not known"
+        said += "; send it as 'Authorization: Bearer …'"
+        return refusal(said, 401, code="api_key", headers=challenge)
+
+    def _too_late(self, path: str) -> Response | None:
+        if not self._parts.draining or path.startswith(_STILL):
+            return None
+        again = {"Retry-After": "5", "Connection": "close"}
+        said = "the server is stopping and takes no new work"
+        return refusal(said, 503, code="stopping", headers=again)
 
     def _end(self, scope: MutableMapping[str, Any], record: Record) -> None:
         route = scope.get("route")
@@ -140,14 +141,14 @@ class _Marked:
         await self._plain(message)
 
 
-def _foreign(headers: Headers) -> bool:
-    """Whether a page of another site makes the browser send this."""
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        return True
-    origin = headers.get("origin")
-    if origin is None:
-        return False
-    try:
-        return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
-    except ValueError:
-        return True
+def _from_another_site(method: str, headers: Headers) -> Response | None:
+    """Refuses what a page of another site makes the browser send."""
+    if method in _SAFE:
+        return None
+    own = headers.get("sec-fetch-site") not in ("cross-site", "same-site")
+    if own and (origin := headers.get("origin")) is not None:
+        try:
+            own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        except ValueError:
+            own = False
+    return None if own else refusal("the request comes from another site's page", 403, code="origin")

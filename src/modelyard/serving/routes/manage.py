@@ -15,11 +15,11 @@ from starlette.responses import Response
 
 from modelyard.pool import ModelStatus
 from modelyard.serving.body import JsonRoute
-from modelyard.serving.chat import EVENTS
 from modelyard.serving.context import Here
 from modelyard.serving.logs import say
 from modelyard.serving.models import Models, Served
 from modelyard.serving.refusals import GUARD, MODEL, refusals
+from modelyard.serving.routes.chat import EVENTS
 
 router = APIRouter(route_class=JsonRoute, tags=["Management"])
 _LOOK = 0.1  # seconds between two looks at a load

@@ -15,7 +15,7 @@ from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
 from modelyard.serving.models import Served
 from modelyard.serving.refusals import GUARD, MODEL, refusals
-from modelyard.serving.wire import EmbeddingRequest, Embeddings, ModelCard, ModelCards
+from modelyard.serving.routes.wire import EmbeddingRequest, Embeddings, ModelCard, ModelCards
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 _MOST = 2048  # texts, as OpenAI has it

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.serving.answers import Answer, Answering, fresh_id
 from modelyard.serving.body import JsonRoute
-from modelyard.serving.chat import DONE, EVENTS
 from modelyard.serving.context import Here
 from modelyard.serving.refusals import MODEL, refusals
-from modelyard.serving.wire import Completion, CompletionRequest
+from modelyard.serving.routes.chat import DONE, EVENTS
+from modelyard.serving.routes.wire import Completion, CompletionRequest
 from modelyard.types import Token
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])

@@ -19,8 +19,8 @@ from urllib.parse import urljoin
 import httpx2
 
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.serving.addresses import Place, is_public, is_unsafe, read_allowed, read_url, shown
-from modelyard.serving.pictures import MOST_PIXELS, check_picture
+from modelyard.serving.images.addresses import Place, is_public, is_unsafe, read_allowed, read_url, shown
+from modelyard.serving.images.pictures import MOST_PIXELS, check_picture
 from modelyard.types import ImagePart
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]

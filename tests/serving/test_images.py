@@ -28,8 +28,8 @@ from PIL import Image
 from tests.badserver import certificate
 
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.serving.addresses import is_public
-from modelyard.serving.media import ImageIntake
+from modelyard.serving.images.addresses import is_public
+from modelyard.serving.images.intake import ImageIntake
 from modelyard.types import ImagePart
 
 PUBLIC = "93.184.216.34"

@@ -18,7 +18,7 @@ from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
 from modelyard.serving.models import Served
 from modelyard.serving.refusals import MODEL, refusals
-from modelyard.serving.wire import Name, Wire
+from modelyard.serving.routes.wire import Name, Wire
 
 router = APIRouter(route_class=JsonRoute, tags=["Extraction"])
 _TOGETHER = 4  # documents of one request in flight at once

@@ -13,9 +13,9 @@ from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.serving.answers import Answer, Answering, fresh_id
 from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
-from modelyard.serving.media import ImageIntake
+from modelyard.serving.images.intake import ImageIntake
 from modelyard.serving.refusals import MODEL, refusals
-from modelyard.serving.wire import (
+from modelyard.serving.routes.wire import (
     AsObject,
     AsSchema,
     Called,

@@ -13,7 +13,7 @@ from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
 from modelyard.serving.models import Models, Served
 from modelyard.serving.refusals import GUARD, MODEL, refusals
-from modelyard.serving.wire import Stop, Wire
+from modelyard.serving.routes.wire import Stop, Wire
 
 
 class GenerationParams(Wire):

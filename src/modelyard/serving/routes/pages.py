@@ -29,7 +29,7 @@ POLICY = "; ".join(
     )
 )
 """What the page may do: run its own script, and talk to the server that it is from."""
-_FOLDER = files("modelyard.serving") / "page"
+_FOLDER = files("modelyard.serving.routes") / "page"
 _READ = ["GET", "HEAD"]
 _KINDS = {".css": "text/css", ".js": "text/javascript"}
 _WITHOUT_KEYS, _WITH_KEYS = b' data-keys="0"', b' data-keys="1"'

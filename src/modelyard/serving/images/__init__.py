@@ -1,0 +1,1 @@
+"""The images that requests name: from `data:` URLs, and from allowed hosts alone."""
