@@ -92,9 +92,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Matrix(list(ENGINES)), "matrix")
 
 
-# vLLM and the export take an environment of their own; the others have a near twin that `make test` runs; `make contract` and `make slow` run all.
+# vLLM and the export take an environment of their own; the others have a near twin or tests of their own that `make test` runs; `make contract` and `make slow` run all.
 SLOW = (
     "transformers",
+    "transformers-float32",
     "openvino-exact",
     "worker-openvino",
     "inference_api",

@@ -9,6 +9,11 @@ from hypothesis import strategies as st
 from modelyard.extraction.numbers import cuts, numbers, parse_number
 
 
+@pytest.mark.parametrize("text", [",.0", "1,.0", "0,.0x", "a,.5"])
+def test_a_point_behind_a_comma_cuts_no_number(text: str) -> None:
+    assert all(not cuts(text, one.start) and not cuts(text, one.end) for one in numbers(text))
+
+
 @pytest.mark.parametrize(
     ("surface", "value"),
     [

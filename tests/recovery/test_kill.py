@@ -11,7 +11,7 @@ import pytest
 
 Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.slow]
 ASK = ("What is the capital of France?", "--temperature", "0", "--max-tokens", "20")
 
 

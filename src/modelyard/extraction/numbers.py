@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-_FIGURES = re.compile(r"(?:(?<![\w.,])\.)?[0-9](?:[0-9]|[.,](?=[0-9]))*")
+_FIGURES = re.compile(r"(?:(?<![\w.])(?<![0-9],)\.)?[0-9](?:[0-9]|[.,](?=[0-9]))*")
 _PLAIN = re.compile(r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.[0-9]+)?")
 _CURRENCY = r"(?:(?:US|CA|C|AU|A|HK|NT|NZ|S|R)?[$€£¥]|(?:USD|EUR|GBP|CHF|JPY|CAD|AUD)(?![A-Za-z]))\s{0,3}"
 _NEGATIVE = re.compile(rf"(?<![\w.)%])[-−–‐‑](?:{_CURRENCY})?\Z")
@@ -117,7 +117,9 @@ def cuts(text: str, place: int) -> bool:
 
 
 def _point(text: str, place: int) -> bool:
-    """Whether the full stop here is a decimal point rather than the end of a word, as in `No.5`."""
+    """Whether the full stop here is a decimal point rather than the end of a word, as in `No.5`, or of `1,`."""
+    if place > 1 and text[place - 1] == "," and text[place - 2].isdecimal():
+        return False
     return place == 0 or not (text[place - 1].isalpha() or text[place - 1] == ".")
 
 
