@@ -33,9 +33,9 @@ def test_a_decoder_keeps_what_was_predicted(name: str, prompt: int, context: int
 
     model = build(SCALED[name], real=True)
     with torch.no_grad():
-        cache = model(_ids(prompt), use_cache=True).past_key_values
+        cache = model(_ids(prompt), use_cache=True).cache
         for _ in range(context - prompt):
-            model(_ids(1), past_key_values=cache, use_cache=True)
+            model(_ids(1), cache=cache, use_cache=True)
     width = model.dtype.itemsize
     expected = kv_bytes(read_config(SCALED[name]), ROWS, context, width=width, reading=prompt == context)
     assert _allocated(cache) == expected > 0
@@ -51,10 +51,8 @@ def test_an_encoder_with_a_decoder_keeps_both_attentions(name: str, source: int,
         read = model.get_encoder()(_ids(source))
         cache = None
         for _ in range(context):
-            done = model(
-                encoder_outputs=read, decoder_input_ids=_ids(1), past_key_values=cache, use_cache=True
-            )
-            cache = done.past_key_values
+            done = model(encoder_outputs=read, decoder_input_ids=_ids(1), cache=cache, use_cache=True)
+            cache = done.cache
     expected = kv_bytes(read_config(SCALED[name]), ROWS, context, source=source, width=model.dtype.itemsize)
     assert _allocated(cache) == expected > 0
 
@@ -69,7 +67,7 @@ def test_our_transformers_engine_holds_the_slots_that_were_predicted() -> None:
     with torch.no_grad():
         for width in [prompt] + [1] * (context - prompt):
             cache.reserve(width)
-            model(_ids(width), past_key_values=cache, use_cache=True)
+            model(_ids(width), cache=cache, use_cache=True)
             cache.advance(width)
     assert cache.nbytes == kv_bytes_slots(read_config(config), ROWS, prompt, context, model.dtype.itemsize)
 

@@ -74,7 +74,7 @@ class _Reading:
             "position_ids": self._positions[:, at : at + width],
             **self._images(),
         }
-        output = net([row.adapter for row in self.rows], past_key_values=self.cache, use_cache=True, **inputs)
+        output = net([row.adapter for row in self.rows], cache=self.cache, **inputs)
         self.cache.advance(width)
         return output.logits[:, -1] if self.cache.end == self._length else None
 
@@ -120,8 +120,7 @@ class SharedBatch:
             input_ids=ids,
             attention_mask=self.cache.mask(1, device),
             position_ids=torch.tensor(positions, device=device),
-            past_key_values=self.cache,
-            use_cache=True,
+            cache=self.cache,
         )
         self.cache.advance(1)
         scores: torch.Tensor = output.logits[:, -1]

@@ -32,18 +32,25 @@ class Net:
         self._names: dict[str, str] = {}
         accepted = inspect.signature(model.forward).parameters
         self._keeps = "logits_to_keep" in accepted
+        # Since transformers 5.24 it is `cache`; models that bring code of their own have the older name.
+        self._cache = "cache" if "cache" in accepted else "past_key_values"
         self.takes_positions = "position_ids" in accepted
 
-    def __call__(self, adapters: Sequence[str | None], *, keep: int = 1, **inputs: Any) -> Any:
+    def __call__(
+        self, adapters: Sequence[str | None], *, keep: int = 1, cache: Any = None, **inputs: Any
+    ) -> Any:
         """The model's output for a batch.
 
         Args:
             adapters: of each row, a name that `adapter` gave, or None.
             keep: how many of the last columns get logits; 0 for all.
+            cache: keys and values of what was read before; it is written on.
             inputs: as the model's `forward` takes them.
         """
         if self._keeps:
             inputs["logits_to_keep"] = keep
+        if cache is not None:
+            inputs |= {self._cache: cache, "use_cache": True}
         if not self.takes_positions:
             inputs.pop("position_ids", None)
         with self.lock, torch.inference_mode():

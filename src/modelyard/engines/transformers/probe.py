@@ -31,7 +31,7 @@ def padding_is_harmless(net: Net, layers: int) -> bool:
 def shared_bytes(net: Net, layers: int) -> int:
     """Bytes of cache that one token of one row takes."""
     cache = SlotCache(layers, [0], _SAMPLE)
-    net([None], input_ids=_sample(net), past_key_values=cache, use_cache=True)
+    net([None], input_ids=_sample(net), cache=cache)
     return cache.nbytes // (cache.capacity[0] * cache.capacity[1])
 
 
@@ -44,8 +44,7 @@ def decoder_bytes(net: Net, start: int) -> int:
         encoder_outputs=net.encode([None], ids, torch.ones_like(ids)),
         attention_mask=torch.ones_like(ids),
         decoder_input_ids=torch.tensor([[start]], device=net.device),
-        past_key_values=cache,
-        use_cache=True,
+        cache=cache,
     )
     return sum(
         layer.keys.nbytes // layer.keys.shape[-2] + layer.values.nbytes // layer.values.shape[-2]
@@ -71,7 +70,6 @@ def _scores(net: Net, layers: int, ids: torch.Tensor, padding: int) -> torch.Ten
         input_ids=ids,
         attention_mask=cache.mask(ids.shape[1], net.device),
         position_ids=(columns[None, :] - begins[:, None]).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
+        cache=cache,
     )
     return output.logits[0, -1].float().log_softmax(-1)

@@ -67,7 +67,7 @@ class Scorer:
         cache, logits = DynamicCache(), torch.empty(0)
         for at in range(0, len(prompt), _PIECE):
             ids = torch.tensor([prompt[at : at + _PIECE]], device=self._net.device)
-            logits = self._net([self._adapter], input_ids=ids, past_key_values=cache, use_cache=True).logits
+            logits = self._net([self._adapter], input_ids=ids, cache=cache).logits
         return cache, _log_softmax(logits[0, -1:])
 
     def _behind(
@@ -86,8 +86,7 @@ class Scorer:
             input_ids=ids,
             attention_mask=torch.cat([before, mask], dim=1),
             position_ids=positions,
-            past_key_values=spread,
-            use_cache=True,
+            cache=spread,
         )
         return [
             _score(tail, torch.cat([first, _log_softmax(output.logits[row, : len(tail) - 1])]))
@@ -117,8 +116,7 @@ class Scorer:
                 encoder_outputs=spread,
                 attention_mask=mask.expand(len(some), -1),
                 decoder_input_ids=targets,
-                past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
-                use_cache=True,
+                cache=EncoderDecoderCache(DynamicCache(), DynamicCache()),
                 keep=0,
             )
             scores += [

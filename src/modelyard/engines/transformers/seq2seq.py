@@ -84,8 +84,7 @@ class Group:
             encoder_outputs=self._encoded,
             attention_mask=self._mask,
             decoder_input_ids=torch.tensor(last, device=self._machine.net.device)[:, None],
-            past_key_values=self._cache,
-            use_cache=True,
+            cache=self._cache,
         )
         scores: torch.Tensor = output.logits[:, -1]
         return scores
