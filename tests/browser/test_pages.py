@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chromium import chromium
 from tests.served import Server, served
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = next(
-    (p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None
-)
 HOSTILE = "<img src=x onerror=alert(1)>\u202e'\"</script>"
 CATALOG = {
     "alpha": {
@@ -53,13 +51,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.chromium import chromium
 
 from modelyard.extraction.ask import DocumentResult, Extraction, FieldResult
 from modelyard.extraction.page import Labels, PageRun, Quote, parts, pieces, render_page
@@ -20,9 +21,6 @@ from modelyard.extraction.schema import read_schema
 from modelyard.types import Fingerprint
 
 NOT_FOUND = FieldResult(None, None, None, None, "not_found")
-CHROMIUM = next(
-    (p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None
-)
 
 
 def found(value: Any, text: str, quote: str) -> FieldResult:
@@ -267,13 +265,8 @@ def test_the_footer_says_what_read_and_when() -> None:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

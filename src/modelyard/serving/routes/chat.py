@@ -15,6 +15,7 @@ from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
 from modelyard.serving.images.intake import ImageIntake
 from modelyard.serving.refusals import MODEL, refusals
+from modelyard.serving.routes.events import EVENTS, closing, joined, opened
 from modelyard.serving.routes.wire import (
     AsObject,
     AsSchema,
@@ -28,8 +29,6 @@ from modelyard.serving.routes.wire import (
 from modelyard.types import Message, Part, TextPart, Token, ToolCall
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
-DONE = b"data: [DONE]\n\n"
-EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
 
 
 @router.post(
@@ -195,23 +194,18 @@ def _likely(text: str, logprob: float | None) -> dict[str, Any]:
 async def _events(answering: Answering, wanted: ChatRequest, usage: bool) -> AsyncGenerator[bytes, None]:
     """Events in OpenAI's form; what is the same in all of them is written once."""
     logprobs = bool(wanted.logprobs)
-    head = (
-        b"data: "
-        + orjson.dumps(
-            {
-                "id": fresh_id("chatcmpl"),
-                "object": "chat.completion.chunk",
-                "created": answering.created,
-                "model": answering.served.name,
-            }
-        )[:-1]
+    head = opened(
+        {
+            "id": fresh_id("chatcmpl"),
+            "object": "chat.completion.chunk",
+            "created": answering.created,
+            "model": answering.served.name,
+        }
     )
     begun: set[int] = set()
     # Text is most of the traffic: its event is put together from pieces that are made only once.
-    opening, closing = (
-        head + b',"choices":[{"index":%d,"delta":{"content":',
-        b'},"logprobs":null,"finish_reason":null}]}\n\n',
-    )
+    opening = head + b',"choices":[{"index":%d,"delta":{"content":'
+    end = b'},"logprobs":null,"finish_reason":null}]}\n\n'
     openings: dict[int, bytes] = {}
     async for at, chunk in answering.chunks():
         if at not in begun:
@@ -220,7 +214,7 @@ async def _events(answering: Answering, wanted: ChatRequest, usage: bool) -> Asy
             yield _event(head, at, {"role": "assistant", "content": ""}, None, None)
         plain = chunk.finish_reason is None and not logprobs
         if plain and chunk.text:
-            yield openings[at] + orjson.dumps(chunk.text) + closing
+            yield openings[at] + orjson.dumps(chunk.text) + end
             continue
         if chunk.text or (logprobs and chunk.tokens):
             listed = {"content": [_token(one) for one in chunk.tokens], "refusal": None} if logprobs else None
@@ -230,18 +224,10 @@ async def _events(answering: Answering, wanted: ChatRequest, usage: bool) -> Asy
                 calls = [{"index": number, **_called(one)} for number, one in enumerate(chunk.tool_calls)]
                 yield _event(head, at, {"tool_calls": calls}, None, None)
             yield _event(head, at, {}, None, "tool_calls" if chunk.tool_calls else chunk.finish_reason)
-    last: dict[str, Any] = {"system_fingerprint": answering.served.fingerprint, **answering.totals.noticed()}
-    if usage:
-        last["usage"] = answering.totals.usage()
-    if usage or "warnings" in last:
-        yield _joined(head, {"choices": [], **last})
-    yield DONE
+    for event in closing(head, answering, usage=usage):
+        yield event
 
 
 def _event(head: bytes, at: int, delta: dict[str, Any], logprobs: Any, finish: str | None) -> bytes:
     choice = {"index": at, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-    return _joined(head, {"choices": [choice]})
-
-
-def _joined(head: bytes, rest: dict[str, Any]) -> bytes:
-    return head + b"," + orjson.dumps(rest)[1:] + b"\n\n"
+    return joined(head, {"choices": [choice]})

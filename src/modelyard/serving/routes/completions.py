@@ -14,7 +14,7 @@ from modelyard.serving.answers import Answer, Answering, fresh_id
 from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Here
 from modelyard.serving.refusals import MODEL, refusals
-from modelyard.serving.routes.chat import DONE, EVENTS
+from modelyard.serving.routes.events import EVENTS, closing, joined, opened
 from modelyard.serving.routes.wire import Completion, CompletionRequest
 from modelyard.types import Token
 
@@ -97,30 +97,23 @@ def _tokens(tokens: list[Token] | tuple[Token, ...]) -> dict[str, Any]:
 async def _events(
     answering: Answering, wanted: CompletionRequest, usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    head = (
-        b"data: "
-        + orjson.dumps(
-            {
-                "id": fresh_id("cmpl"),
-                "object": "text_completion",
-                "created": answering.created,
-                "model": answering.served.name,
-            }
-        )[:-1]
+    head = opened(
+        {
+            "id": fresh_id("cmpl"),
+            "object": "text_completion",
+            "created": answering.created,
+            "model": answering.served.name,
+        }
     )
-    closing = b',"logprobs":null,"finish_reason":null}]}\n\n'
+    end = b',"logprobs":null,"finish_reason":null}]}\n\n'
     openings = [head + b',"choices":[{"index":%d,"text":' % at for at in range(answering.count)]
     async for at, chunk in answering.chunks():
         if chunk.finish_reason is None and wanted.logprobs is None:
             if chunk.text:
-                yield openings[at] + orjson.dumps(chunk.text) + closing
+                yield openings[at] + orjson.dumps(chunk.text) + end
             continue
         listed = None if wanted.logprobs is None else _tokens(chunk.tokens)
         choice = {"index": at, "text": chunk.text, "logprobs": listed, "finish_reason": chunk.finish_reason}
-        yield head + b"," + orjson.dumps({"choices": [choice]})[1:] + b"\n\n"
-    last: dict[str, Any] = {"system_fingerprint": answering.served.fingerprint, **answering.totals.noticed()}
-    if usage:
-        last["usage"] = answering.totals.usage()
-    if usage or "warnings" in last:
-        yield head + b"," + orjson.dumps({"choices": [], **last})[1:] + b"\n\n"
-    yield DONE
+        yield joined(head, {"choices": [choice]})
+    for event in closing(head, answering, usage=usage):
+        yield event

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Header
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -19,7 +18,7 @@ from modelyard.serving.context import Here
 from modelyard.serving.logs import say
 from modelyard.serving.models import Models, Served
 from modelyard.serving.refusals import GUARD, MODEL, refusals
-from modelyard.serving.routes.chat import EVENTS
+from modelyard.serving.routes.events import EVENTS, event
 
 router = APIRouter(route_class=JsonRoute, tags=["Management"])
 _LOOK = 0.1  # seconds between two looks at a load
@@ -165,14 +164,10 @@ async def _progress(served: Served, models: Models) -> AsyncGenerator[bytes, Non
             }
             if news != said:
                 said = news
-                yield _event({**news, "seconds": round(time.monotonic() - began, 2)})
+                yield event({**news, "seconds": round(time.monotonic() - began, 2)})
             await asyncio.wait({loading}, timeout=_LOOK)
         await loading
     finally:
         loading.cancel()  # who stops waiting does so for himself alone
     state = described(served, models.status().get(served.loaded_name))
-    yield _event({"state": "loaded", "seconds": round(time.monotonic() - began, 2), "model": state})
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(data) + b"\n\n"
+    yield event({"state": "loaded", "seconds": round(time.monotonic() - began, 2), "model": state})
