@@ -33,6 +33,8 @@ class Tally:
         embedding: in token embeddings and the output layer, which stay as they are.
         rest: in norms, biases, convolutions, and experts (which transformers 5 stacks into one tensor, where
             bitsandbytes does not find them).
+        wide: that stay in float32 whatever the others are: the routers of DeepSeek's experts, since
+            transformers 5.24.
     """
 
     packed: int = 0
@@ -41,11 +43,12 @@ class Tally:
     groups: int = 0
     embedding: int = 0
     rest: int = 0
+    wide: int = 0
 
     @property
     def total(self) -> int:
         """All numbers, tied ones once."""
-        return self.packed + self.embedding + self.rest
+        return self.packed + self.embedding + self.rest + self.wide
 
     def linear(self, inputs: int, outputs: int, *, bias: bool = False, times: int = 1) -> None:
         """Adds linear layers."""
@@ -151,7 +154,8 @@ def _deepseek(t: Tally, c: Config) -> None:
             _gated(t, hidden, c["intermediate_size"])
             continue
         experts = c["n_routed_experts"]
-        t.rest += 3 * experts * hidden * inner + hidden * experts
+        t.rest += 3 * experts * hidden * inner
+        t.wide += hidden * experts
         _gated(t, hidden, inner * c["n_shared_experts"])
     _ends(t, c, tied=bool(c.get("tie_word_embeddings")))
 

@@ -94,7 +94,7 @@ def weight_bytes(tally: Tally, dtype: str, quantization: str | None = None) -> i
     1280
     """
     width = DTYPE_BYTES[dtype]
-    kept = (tally.embedding + tally.rest) * width
+    kept = (tally.embedding + tally.rest) * width + 4 * tally.wide
     if quantization == "4bit":
         return int(kept + -(-tally.packed // 2) + tally.blocks + 4 * tally.groups)
     if quantization == "8bit":
