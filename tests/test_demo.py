@@ -13,7 +13,7 @@ from modelyard import portal
 from modelyard.cli import demo as command
 from modelyard.cli.app import app
 from modelyard.create import create_llm
-from modelyard.demo import check_writable, judge, judge_document, render_demo, run_demo, write_page
+from modelyard.demo import judge, judge_document, render_demo, run_demo
 from modelyard.errors import EngineError, InvalidArgumentError, ModelNotFoundError
 from modelyard.extraction.ask import FieldResult
 from modelyard.extraction.schema import read_schema
@@ -134,40 +134,6 @@ def test_the_first_model_that_cannot_run_ends_the_demo(task: Task) -> None:
 def test_a_task_without_labels_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="no labelled documents"):
         portal.run(run_demo([], Task("bare", read_schema({"fields": {"eps": "number"}}))))
-
-
-def test_a_page_replaces_the_one_before_and_leaves_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    path.write_text("old")
-    write_page(path, "new — page")
-    assert path.read_text("utf-8") == "new — page"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_write_that_fails_keeps_the_page_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "page.html"
-    path.write_text("old")
-
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InvalidArgumentError, match="No space left on device"):
-        write_page(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_character_without_utf8_is_no_failure(tmp_path: Path) -> None:
-    write_page(tmp_path / "page.html", "a\ud800b")
-    assert (tmp_path / "page.html").read_text("utf-8") == "a&#55296;b"
-
-
-def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="there is no folder"):
-        check_writable(tmp_path / "missing" / "page.html")
-    with pytest.raises(InvalidArgumentError, match="it is a folder"):
-        check_writable(tmp_path)
 
 
 # -- the command -------------------------------------------------------------------------------------------

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from modelyard import create_llm, extract
-from modelyard.demo import TASK, judge
-from modelyard.extraction.task import load_task
+from modelyard.demo import demo_task, judge
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_larger_model_reads_most_filings_and_every_quote_is_in_the_text() -> None:
-    task = load_task(TASK)
+    task = demo_task()
     with create_llm("qwen2.5-coder-1.5b") as llm:
         found = extract([one.path for one in task.documents], model=llm, task=task)
     right = 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from modelyard.bench.runner import create_benchmark_runner
     from modelyard.catalog.load import Catalog, load_catalog
     from modelyard.catalog.spec import ModelSpec
     from modelyard.create import create_llm
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from modelyard.types import Chunk, ImagePart, Message, Result, Score, TextPart, Token
 
 _WHERE = {
+    "modelyard.bench.runner": ("create_benchmark_runner",),
     "modelyard.catalog.load": ("Catalog", "load_catalog"),
     "modelyard.catalog.spec": ("ModelSpec",),
     "modelyard.errors": (
@@ -64,7 +66,7 @@ __all__ = [
     "DownloadError", "EngineError", "ImagePart", "InvalidArgumentError", "Message", "ModelCapability",
     "ModelLoader", "ModelNotFoundError", "ModelSpec", "ModelyardError", "Pool", "PromptTooLongError", "ProviderAPIError",
     "ResourceExhaustedError", "Result", "SchemaError", "Score", "Session", "TextPart", "Token", "UnsupportedError",
-    "create_llm", "extract", "extract_async", "get_model_loader", "load_catalog",
+    "create_benchmark_runner", "create_llm", "extract", "extract_async", "get_model_loader", "load_catalog",
 ]  # fmt: skip
 
 

@@ -5,18 +5,17 @@ The results are counted for each model and written as a page that shows each quo
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from modelyard.errors import InvalidArgumentError, ModelyardError
 from modelyard.extraction.ask import Extraction, FieldResult, extract_async
 from modelyard.extraction.page import VERDICTS, Labels, PageRun, Verdict, render_page
-from modelyard.extraction.task import LabelledDocument, Task
+from modelyard.extraction.task import LabelledDocument, Task, load_task
 from modelyard.llm import LLM
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-1.5b")
@@ -102,6 +101,12 @@ class Unwatched:
 
     def read(self) -> None:
         return
+
+
+def demo_task() -> Task:
+    """The demo's task, with the few of its documents that are marked for showing."""
+    task = load_task(TASK)
+    return replace(task, documents=tuple(one for one in task.documents if one.demo))
 
 
 async def run_demo(llms: Sequence[LLM], task: Task, *, watch: Watch | None = None) -> Demo:
@@ -219,45 +224,6 @@ def _about(demo: Demo) -> str:
 
 def _count(things: Sequence[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
-def check_writable(path: Path) -> None:
-    """Refuses a path where no page can be written, before the models spend time on it.
-
-    Raises:
-        InvalidArgumentError: the path is a folder, or its own folder is missing or read-only.
-    """
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise _unwritable(path, "it is a folder")
-    if not folder.is_dir():
-        raise _unwritable(path, f"there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise _unwritable(path, f"{folder} is read-only")
-
-
-def write_page(path: Path, page: str) -> None:
-    """Writes the page whole or not at all.
-
-    Raises:
-        InvalidArgumentError: the path cannot be written.
-    """
-    check_writable(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # A lone surrogate of a broken document has no UTF-8; as a reference it is shown as what it is.
-        unfinished.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
-        unfinished.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, why: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"the page cannot be written to {path}: {why}", hint="Give another path with --out."
-    )
 
 
 # -- plain data --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from modelyard import portal
 from modelyard.adapters import Adapters
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine
+from modelyard.engines.continuations import Pair
 from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.messages import Prompt, as_message, check_characters, read_prompt, read_tools
 from modelyard.params import NAMES, SamplingParams, canonical, merge
@@ -27,11 +29,13 @@ from modelyard.types import (
     Constraint,
     Fingerprint,
     FinishReason,
+    Message,
     Request,
     Result,
     Score,
     Timings,
     Token,
+    TokenizerInfo,
     Usage,
     Warning,
 )
@@ -113,6 +117,11 @@ class LLM:
     def __repr__(self) -> str:
         return f"LLM({self.spec.alias!r})"
 
+    @property
+    def warnings(self) -> tuple[Warning, ...]:
+        """What every answer has to say: arguments that have no effect here."""
+        return self._warnings
+
     # -- answers ---------------------------------------------------------------------------------------
 
     async def generate_async(self, prompt: Prompt, **how: Any) -> Result:
@@ -166,6 +175,58 @@ class LLM:
         async with self._lease() as engine:
             return await engine.score(text if text is not None else messages or (), continuations, laid)
 
+    async def score_tokens_async(
+        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], *, adapter: str | None = None
+    ) -> tuple[Score, ...]:
+        """As `score_async`, for texts that are tokens already: pairs of a prompt's ids and a continuation's.
+
+        Raises:
+            InvalidArgumentError: a pair has an empty part, or an id that the model does not have.
+            PromptTooLongError: a pair is longer than `tokenizer_info_async().longest`.
+            UnsupportedError: the engine gives no scores of token ids.
+        """
+        cut = _pairs(pairs)
+        laid = await self._adapters.find(adapter, self._pool)
+        async with self._lease() as engine:
+            return await engine.score_tokens(cut, laid)
+
+    async def encode_async(
+        self, texts: Sequence[str], *, special: bool = True
+    ) -> tuple[tuple[int, ...], ...]:
+        """The token ids of each text; `special` adds those that the model wants around a raw text (BOS).
+
+        Raises:
+            UnsupportedError: the engine tells nothing of tokens.
+        """
+        if isinstance(texts, str) or not all(isinstance(one, str) for one in texts):
+            raise InvalidArgumentError(f"texts is {texts!r:.80}", hint="Pass a list of strings.")
+        for one in texts:
+            check_characters(one)
+        async with self._lease() as engine:
+            return await engine.encode(texts, special=special)
+
+    async def tokenizer_info_async(self) -> TokenizerInfo:
+        """The special tokens, the chat template, and how many tokens can be scored; loads the model.
+
+        Raises:
+            UnsupportedError: the engine tells nothing of tokens.
+        """
+        async with self._lease() as engine:
+            return engine.tokenizer_info
+
+    async def render_async(self, messages: Prompt, *, answer: bool = True) -> str:
+        """The text that the chat template makes of messages; with `answer` it ends where the answer begins.
+
+        Raises:
+            UnsupportedError: the model has no chat template, or the engine does not render it itself.
+        """
+        given = [Message("user", messages)] if isinstance(messages, str) else messages
+        read = [as_message(one) for one in given]
+        for one in read:
+            check_characters(one.text)
+        async with self._lease() as engine:
+            return await engine.render(read, answer=answer)
+
     async def embed_async(self, texts: str | Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector of length 1 for each text (task: embedding).
 
@@ -211,6 +272,37 @@ class LLM:
     ) -> tuple[Score, ...]:
         """`score_async`, waited for."""
         return portal.run(self.score_async(prompt, continuations, raw=raw, adapter=adapter))
+
+    def score_tokens(
+        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], *, adapter: str | None = None
+    ) -> tuple[Score, ...]:
+        """`score_tokens_async`, waited for.
+
+        >>> from modelyard import create_llm
+        >>> llm = create_llm("fake")
+        >>> prompt, whole = llm.encode(["The capital", "The capital of France"])
+        >>> by_ids = llm.score_tokens([(prompt, whole[len(prompt) :])])
+        >>> by_ids == llm.score("The capital", [" of France"], raw=True)
+        True
+        """
+        return portal.run(self.score_tokens_async(pairs, adapter=adapter))
+
+    def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        """`encode_async`, waited for."""
+        return portal.run(self.encode_async(texts, special=special))
+
+    def tokenizer_info(self) -> TokenizerInfo:
+        """`tokenizer_info_async`, waited for."""
+        return portal.run(self.tokenizer_info_async())
+
+    def render(self, messages: Prompt, *, answer: bool = True) -> str:
+        """`render_async`, waited for.
+
+        >>> from modelyard import create_llm
+        >>> create_llm("fake").render("Hello")
+        '[user] Hello\\n[assistant] '
+        """
+        return portal.run(self.render_async(messages, answer=answer))
 
     def embed(self, texts: str | Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """`embed_async`, waited for."""
@@ -259,6 +351,15 @@ class LLM:
             if request is not None:
                 engine.check_top_logprobs(request)
             yield engine
+
+    @property
+    def pool(self) -> Pool:
+        """Where the model is loaded."""
+        return self._pool
+
+    def pull(self) -> None:
+        """Fetches the model's files, where they are not here yet. Blocks."""
+        self._pool.pull(self.spec, self._lock)
 
     def close(self) -> None:
         """Unloads the model, once no request runs on it."""
@@ -373,6 +474,19 @@ def _texts(given: Any, name: str) -> tuple[str, ...]:
     for one in texts:
         check_characters(one)
     return texts
+
+
+def _pairs(given: Iterable[tuple[Sequence[int], Sequence[int]]]) -> list[Pair]:
+    try:
+        pairs = [(tuple(prompt), tuple(tail)) for prompt, tail in given]
+    except (TypeError, ValueError):
+        pairs = []
+    ids = itertools.chain.from_iterable(part for pair in pairs for part in pair)
+    if not pairs or not all(isinstance(one, int) and not isinstance(one, bool) for one in ids):
+        raise InvalidArgumentError(
+            f"pairs is {given!r:.80}", hint="Pass pairs of token ids: [(prompt, continuation), …]."
+        )
+    return pairs
 
 
 def _constraint(own: Mapping[str, Any]) -> Constraint | None:

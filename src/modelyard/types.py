@@ -208,6 +208,30 @@ class Chunk:
 
 
 @dataclass(slots=True, frozen=True)
+class TokenizerInfo:
+    """What there is to know of a model's tokens, for a caller who cuts and joins them himself.
+
+    Attributes:
+        bos, eos: ids of the tokens that begin and end a text; None where the tokenizer names none.
+        bos_text, eos_text: the same as they are written; empty where there is none.
+        chat_template: the Jinja text that messages are rendered with, None for a base model.
+        vocabulary: ids are below it; 0 where unknown.
+        longest: most tokens of a scored prompt and its continuation together, 0 where unknown. The last token is
+            read by nobody, so that it may be one more than the context holds. Of an encoder-decoder, of each.
+        encoder_decoder: whether prompt and continuation are read apart.
+    """
+
+    bos: int | None = None
+    eos: int | None = None
+    bos_text: str = ""
+    eos_text: str = ""
+    chat_template: str | None = None
+    vocabulary: int = 0
+    longest: int = 0
+    encoder_decoder: bool = False
+
+
+@dataclass(slots=True, frozen=True)
 class Fingerprint:
     """Which model answered: enough to tell two runs apart that may differ, and to run the same again."""
 

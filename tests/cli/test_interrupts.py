@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -93,6 +94,36 @@ def test_demo_stops_and_writes_no_page(start: Start, slow_catalogue: Path, tmp_p
     wait_for_threads(process)
     interrupt(process)
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_benchmark_stops_keeps_its_answers_and_goes_on(
+    start: Start, slow_catalogue: Path, tmp_path: Path
+) -> None:
+    from tests.bench.tasks import answer_task
+
+    slow_catalogue.write_text("models:\n  slow:\n    engine: fake\n    options: {delay: 0.02}\n")
+    answer_task(tmp_path / "answers", 60)
+    args = ("--catalog", str(slow_catalogue), "bench", "run", "-m", "slow", "-t", "answers", "--name", "x")
+    process = start(*args, "--store", "s.sqlite", "--together", "2")
+    until = time.monotonic() + 60
+    while _answers(tmp_path / "s.sqlite") < 3 and time.monotonic() < until:
+        time.sleep(0.02)
+    interrupt(process)
+    kept = _answers(tmp_path / "s.sqlite")
+    assert 3 <= kept < 60 and not (tmp_path / "modelyard-bench.html").exists()
+
+
+def _answers(store: Path) -> int:
+    if not store.exists():
+        return 0
+    base = sqlite3.connect(store)
+    try:
+        found: int = base.execute("SELECT count(*) FROM answers").fetchone()[0]
+        return found
+    except sqlite3.OperationalError:  # the tables are not made yet
+        return 0
+    finally:
+        base.close()
 
 
 @pytest.fixture

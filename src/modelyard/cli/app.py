@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import demo, doctor, engines, extract, models, plan, serve, talk
+from modelyard.cli import bench, demo, doctor, engines, extract, models, plan, serve, talk
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(engines.app, name="engines")
+app.add_typer(bench.app, name="bench")
 app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(extract.extract)

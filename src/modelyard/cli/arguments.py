@@ -20,14 +20,26 @@ def pairs(given: list[str] | None, option: str) -> dict[str, Any]:
     {'top_k': 5, 'stop': 'END'}
     """
     found: dict[str, Any] = {}
+    for name, value in texts(given, option).items():
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def texts(given: list[str] | None, option: str) -> dict[str, str]:
+    """`name=value` options with their values as they stand.
+
+    >>> texts(["drug=Aspirin 100", "arm=2"], "--set")
+    {'drug': 'Aspirin 100', 'arm': '2'}
+    """
+    found: dict[str, str] = {}
     for one in given or []:
         name, equals, value = one.partition("=")
         if not equals or not name:
             from modelyard.errors import InvalidArgumentError
 
             raise InvalidArgumentError(f"{option} has value {one!r}", hint="Write it as name=value.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
+        found[name] = value
     return found

@@ -26,9 +26,9 @@ def demo(
 ) -> None:
     """Let two models read six labelled filings; print the score and write a page with every quote."""
     from modelyard import portal
-    from modelyard.demo import MODELS, PAGE, TASK, check_writable, render_demo, run_demo, write_page
+    from modelyard.demo import MODELS, PAGE, demo_task, render_demo, run_demo
     from modelyard.errors import InvalidArgumentError
-    from modelyard.extraction.task import load_task
+    from modelyard.output import check_writable, write_page
 
     if quick and model:
         raise InvalidArgumentError("--quick and --model are given together", hint="Keep one of them.")
@@ -37,7 +37,7 @@ def demo(
     names = dict.fromkeys(model or (MODELS[:1] if quick else MODELS))
     llms = [SETTINGS.llm(name) for name in names]
     with _Reading() as reading:
-        found = portal.run(run_demo(llms, load_task(TASK), watch=reading))
+        found = portal.run(run_demo(llms, demo_task(), watch=reading))
     write_page(path, render_demo(found))
     if as_json:
         print_json(found.to_dict() | {"page": str(path.absolute())})

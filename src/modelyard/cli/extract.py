@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelyard.cli.arguments import Engine, Options, pairs
+from modelyard.cli.arguments import Engine, Options, pairs, texts
 from modelyard.cli.settings import SETTINGS
 from modelyard.cli.show import Counter, Waiting, print_json, print_table
 
@@ -23,6 +23,9 @@ def extract(
         str | None, typer.Option("--task", "-t", help="A shipped task, or the path of a task file.")
     ] = None,
     schema: Annotated[Path | None, typer.Option(help="In place of a task: fields, or a JSON Schema.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", help="What the task needs to be told: NAME=TEXT; repeatable.")
+    ] = None,
     text_out: Annotated[
         Path | None,
         typer.Option(help="Write the text that the spans point into: a file, or a folder for several."),
@@ -39,7 +42,8 @@ def extract(
     from modelyard.extraction import extract as run
     from modelyard.extraction.ask import locate_documents, resolve_task
 
-    paths, wanted = locate_documents(files), resolve_task(task, schema)
+    paths = locate_documents(files)
+    wanted = resolve_task(task, schema).bind(texts(parameters, "--set"))
     llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
     with Waiting(f"loading {model}"):
         llm.load()

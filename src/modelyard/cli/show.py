@@ -100,8 +100,8 @@ class Bars:
 class Counter:
     """A bar over a known number of items, with rate and time left; silent where stderr is no terminal."""
 
-    def __init__(self, label: str, total: int) -> None:
-        self._label, self._total = label, total
+    def __init__(self, label: str, total: int, *, done: int = 0) -> None:
+        self._label, self._total, self._done = label, total, done
         self._bars: Progress | None = None
         self._task: TaskID | None = None
 
@@ -110,16 +110,19 @@ class Counter:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bars = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                console=stderr(), transient=True,
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=stderr(), transient=True,
             )  # fmt: skip
             self._bars.start()
-            self._task = self._bars.add_task(self._label, total=self._total)
+            total = self._total or None  # without a number of items the bar only moves
+            self._task = self._bars.add_task(self._label, total=total, completed=self._done, rate="")
         return self
 
     def step(self) -> None:
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task)
+            speed = self._bars.tasks[0].speed
+            self._bars.update(self._task, rate=f"{speed:.2g}/s" if speed else "")
 
     def __exit__(self, *exc: object) -> None:
         if self._bars is not None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from modelyard.catalog.model import Model
+from modelyard.engines.continuations import Pair
 from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
-from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, TokenizerInfo
 
 MOST_TOP_LOGPROBS = 20
 """Of the likeliest tokens at a place, so many can be asked for, as in OpenAI's API."""
@@ -196,6 +197,51 @@ class Engine(ABC):
         Raises:
             UnsupportedError: the engine gives no scores of this model, or cannot use the adapter.
         """
+
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        """The model's special tokens, its chat template, and how much of it can be scored.
+
+        Raises:
+            UnsupportedError: the engine tells nothing of tokens.
+        """
+        raise self.no_tokens()
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        """The token ids of each text; `special` adds those that the model wants around a raw text (BOS).
+
+        Raises:
+            UnsupportedError: the engine tells nothing of tokens.
+        """
+        raise self.no_tokens()
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        """As `score`, for a caller who has tokenised and cut the texts himself; a shared prompt is read once.
+
+        Raises:
+            PromptTooLongError: a pair is longer than `tokenizer_info.longest`.
+            UnsupportedError: the engine gives no scores of token ids.
+        """
+        raise self.no_tokens()
+
+    async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        """The text that the model's chat template makes of messages; with `answer` it ends where the answer begins.
+
+        Raises:
+            InvalidArgumentError: the template refuses the messages.
+            UnsupportedError: there is no template, or the engine does not render it itself.
+        """
+        raise UnsupportedError(
+            f"engine {self.name} does not show what a chat template makes of messages",
+            hint="Send the messages themselves, or use an engine in process: openvino, transformers or llamacpp.",
+        )
+
+    def no_tokens(self) -> UnsupportedError:
+        """The error of an engine that lets nobody see token ids."""
+        return UnsupportedError(
+            f"engine {self.name} takes and gives no token ids of '{self.model.spec.alias}'",
+            hint="Use an engine in process (openvino, transformers, llamacpp), or a vLLM server.",
+        )
 
     def check_top_logprobs(self, request: Request) -> None:
         """Asked for each request before the engine is, so that none gives fewer in silence.

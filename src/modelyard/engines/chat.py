@@ -82,6 +82,22 @@ def render_chat(
     return text + offer.opening, True
 
 
+def rendered(
+    template: str | None, messages: Sequence[Message], *, bos: str, eos: str, images: bool, answer: bool
+) -> str:
+    """The prompt for a conversation as its model's chat template writes it, and never without one.
+
+    Raises:
+        UnsupportedError: the model has no chat template.
+    """
+    if not template:
+        raise UnsupportedError(
+            "the model has no chat template (a base model)",
+            hint="Give it one: chat_template in the catalogue.",
+        )
+    return render_chat(template, messages, bos=bos, eos=eos, images=images, answer=answer)[0]
+
+
 def _turns(
     messages: Sequence[Message], images: bool, named: Callable[[str], str] = str
 ) -> list[dict[str, Any]]:

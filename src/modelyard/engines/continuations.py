@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from modelyard.errors import InvalidArgumentError, PromptTooLongError
+from modelyard.types import TokenizerInfo
 
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 """Token ids of the prompt, and those of the continuation."""
@@ -42,6 +43,36 @@ def _pair(whole: tuple[int, ...], head: int) -> Pair:
     if at < 1:
         raise InvalidArgumentError("score needs a prompt of at least one token", hint="Give it some text.")
     return whole[:at], whole[at:]
+
+
+def check_pairs(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], info: TokenizerInfo) -> list[Pair]:
+    """Pairs that a caller has cut himself.
+
+    >>> check_pairs([([1, 2], [3])], TokenizerInfo(vocabulary=10, longest=3))
+    [((1, 2), (3,))]
+
+    Raises:
+        InvalidArgumentError: there are none, one has an empty part, or an id is not of the vocabulary.
+        PromptTooLongError: a pair is longer than can be scored.
+    """
+    if not pairs:
+        raise InvalidArgumentError("there are no tokens to score", hint="Pass at least one pair.")
+    checked = [(tuple(prompt), tuple(tail)) for prompt, tail in pairs]
+    for at, (prompt, tail) in enumerate(checked):
+        if not prompt or not tail:
+            raise InvalidArgumentError(
+                f"pair {at} has {len(prompt)} tokens of prompt and {len(tail)} of continuation",
+                hint="Each needs one at least.",
+            )
+        wrong = next((one for one in prompt + tail if one < 0 or 0 < info.vocabulary <= one), None)
+        if wrong is not None:
+            raise InvalidArgumentError(
+                f"pair {at} holds the token {wrong}", hint=f"The model has tokens 0 to {info.vocabulary - 1}."
+            )
+        length = max(len(prompt), len(tail)) if info.encoder_decoder else len(prompt) + len(tail)
+        if 0 < info.longest < length:
+            raise PromptTooLongError(f"pair {at} has {length} tokens, and {info.longest} can be scored")
+    return checked
 
 
 def by_prompt(pairs: Sequence[Pair]) -> dict[tuple[int, ...], list[int]]:

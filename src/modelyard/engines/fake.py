@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memory, check_option
-from modelyard.engines.chat import NO_OFFER, Offer, render_chat
+from modelyard.engines.chat import NO_OFFER, Offer, render_chat, rendered
+from modelyard.engines.continuations import Pair, check_pairs
 from modelyard.engines.detokenize import TextStream, top_tokens
 from modelyard.engines.grammar import check_answer, compile_constraint
 from modelyard.engines.limits import answer_room, check_continuations
@@ -35,6 +36,7 @@ from modelyard.types import (
     Message,
     Request,
     Score,
+    TokenizerInfo,
     TopLogprob,
     Warning,
 )
@@ -43,8 +45,9 @@ _TEMPLATE = (
     "{% if tools %}[tools] {{ tools | tojson }}{{ '\n' }}{% endif %}"
     "{% for m in messages %}[{{ m.role }}] {{ m.content }}"
     "{% for call in m.tool_calls or () %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
-    "{{ '\n' }}{% endfor %}[assistant] "
+    "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
 )
+_END = "<end>"
 _WORDS = (
     "the",
     "a",
@@ -137,16 +140,33 @@ class FakeEngine(Engine):
             raise InvalidArgumentError(
                 "score needs a prompt of at least one token", hint="Give it some text."
             )
-        scores = []
-        for continuation in texts:
-            tail = self._ids(continuation)
-            if len(ids) + len(tail) > self._context:
-                raise PromptTooLongError(
-                    f"prompt and continuation have {len(ids) + len(tail)} tokens, the context holds {self._context}"
-                )
-            logprobs = tuple(_logprob([*ids, *tail[:at]], token) for at, token in enumerate(tail))
-            scores.append(Score(sum(logprobs), logprobs, tuple(tail), is_greedy=False))
-        return tuple(scores)
+        tails = [self._ids(one) for one in texts]
+        longest = len(ids) + max(map(len, tails))
+        if longest > self._context:
+            raise PromptTooLongError(
+                f"prompt and continuation have {longest} tokens, the context holds {self._context}"
+            )
+        return tuple(_score(ids, tail) for tail in tails)
+
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        return TokenizerInfo(
+            eos=self._pieces.id_of(_END),
+            eos_text=_END,
+            chat_template=_TEMPLATE,
+            vocabulary=2**32,
+            longest=self._context + 1,
+        )
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(self._ids(one)) for one in texts)
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        self.refuse_adapter(adapter)
+        return tuple(_score(*pair) for pair in check_pairs(pairs, self.tokenizer_info))
+
+    async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        return rendered(_TEMPLATE, messages, bos="", eos=_END, images=False, answer=answer)
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         return len(self._ids(_text(prompt)))
@@ -293,6 +313,11 @@ def _logprob(before: Sequence[int], token: int) -> float:
     """A made-up logprob between -2 and 0 that depends on the last tokens, as a model's does."""
     digest = hashlib.blake2b(json.dumps([*before[-8:], token]).encode(), digest_size=4).digest()
     return -2 * int.from_bytes(digest) / 2**32
+
+
+def _score(ids: Sequence[int], tail: Sequence[int]) -> Score:
+    logprobs = tuple(_logprob([*ids, *tail[:at]], token) for at, token in enumerate(tail))
+    return Score(sum(logprobs), logprobs, tuple(tail), is_greedy=False)
 
 
 def _text(prompt: str | Sequence[Message], offer: Offer = NO_OFFER) -> str:

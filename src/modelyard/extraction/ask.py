@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +55,11 @@ class FieldResult:
 
 @dataclass(slots=True, frozen=True)
 class DocumentResult:
-    """What was read from one document; `text` is what the spans point into."""
+    """What was read from one document.
+
+    `text` is what the spans point into, `prompt` what the model was given, `result` its answer with tokens,
+    usage and timings; where there is none, `failure` says why, and `error` the same in one line.
+    """
 
     document: str
     text_sha256: str
@@ -65,6 +69,9 @@ class DocumentResult:
     reply: str
     text: str = field(repr=False)
     error: str | None = None
+    prompt: str = field(default="", repr=False)
+    result: Result | None = field(default=None, repr=False)
+    failure: ModelyardError | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without the text."""
@@ -109,6 +116,7 @@ async def extract_async(
     model: LLM | str,
     task: Task | str | Path | None = None,
     schema: Any = None,
+    parameters: Mapping[str, str] | None = None,
     max_tokens_read: int = PASSAGE_TOKENS,
     together: int = 8,
     on_result: Progress | None = None,
@@ -120,6 +128,7 @@ async def extract_async(
         model: an LLM, or its name.
         task: a task, a shipped task's name, or the path of a task file.
         schema: in place of a task: JSON Schema, the path of a schema file, or a pydantic class.
+        parameters: what the task needs to be told, where it needs something.
         max_tokens_read: of a longer document, the passages that hold the fields' terms are read; the result
             says how much was left out.
         together: documents in flight at once.
@@ -129,7 +138,7 @@ async def extract_async(
         InvalidArgumentError, SchemaError: the task or schema; a document that cannot be read is no error
             here but a result with the status `failed`.
     """
-    found = resolve_task(task, schema)
+    found = resolve_task(task, schema).bind(parameters or {})
     for name, value, least in (("max_tokens_read", max_tokens_read, 64), ("together", together, 1)):
         if value < least:
             raise InvalidArgumentError(f"{name} is {value}", hint=f"It has to be {least} or more.")
@@ -143,7 +152,7 @@ async def extract_async(
 
     async def one(source: Source) -> DocumentResult:
         async with gate:
-            result = await _read_one(source, found, llm, max_tokens_read)
+            result = await extract_one(source, found, llm, max_tokens_read)
         if on_result:
             on_result(result)
         return result
@@ -170,7 +179,10 @@ def resolve_task(task: Task | str | Path | None, schema: Any) -> Task:
     return task if isinstance(task, Task) else load_task(task or "")
 
 
-async def _read_one(source: Source, task: Task, llm: LLM, max_tokens: int) -> DocumentResult:
+async def extract_one(
+    source: Source, task: Task, llm: LLM, max_tokens_read: int = PASSAGE_TOKENS
+) -> DocumentResult:
+    """One document; what goes wrong with it is in the result, as its `error`."""
     began = time.monotonic()
     try:
         document = (
@@ -179,9 +191,10 @@ async def _read_one(source: Source, task: Task, llm: LLM, max_tokens: int) -> Do
     except DocumentError as error:
         return _failed(str(source), "", task.schema, error, began)
     try:
-        passages, counted = await _passages(document, task, llm, max_tokens)
+        passages, counted = await _passages(document, task, llm, max_tokens_read)
+        messages = build_messages(task, passages.text)
         result = await llm.generate_async(
-            build_messages(task, passages.text),
+            messages,
             schema=answer_schema(task.schema),
             temperature=0,
             max_tokens=_ANSWER_TOKENS * len(task.schema.fields) + 40,
@@ -192,8 +205,9 @@ async def _read_one(source: Source, task: Task, llm: LLM, max_tokens: int) -> Do
     warnings = (*document.warnings, *counted, *_said(result), *problems)
     seconds = time.monotonic() - began
     return DocumentResult(
-        document.name, _sha256(document.text), fields, warnings, seconds, result.text, document.text
-    )
+        document.name, _sha256(document.text), fields, warnings, seconds, result.text, document.text,
+        prompt="\n\n".join(one.text for one in messages), result=result,
+    )  # fmt: skip
 
 
 async def _passages(
@@ -327,9 +341,8 @@ def _failed(
 ) -> DocumentResult:
     fields = {one.name: FieldResult(None, None, None, None, "failed") for one in schema.fields}
     seconds = time.monotonic() - began
-    return DocumentResult(
-        name, _sha256(text), fields, (), seconds, "", text, error=str(error).replace("\n", " ")
-    )
+    said = str(error).replace("\n", " ")
+    return DocumentResult(name, _sha256(text), fields, (), seconds, "", text, error=said, failure=error)
 
 
 def _sha256(text: str) -> str:

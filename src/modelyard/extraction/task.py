@@ -6,29 +6,24 @@ Shipped tasks live in `modelyard/tasks/NAME/task.yaml`; a user's own is named by
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.errors import InvalidArgumentError, SchemaError, nearest
+from modelyard.errors import InvalidArgumentError, SchemaError
 from modelyard.extraction.schema import ExtractionSchema, read_schema
+from modelyard.extraction.taskfile import DataRow, TaskFile, find_task, shipped_tasks
+from modelyard.extraction.template import render
 
-_KEYS = {
-    "name",
-    "title",
-    "description",
-    "instructions",
-    "fields",
-    "schema",
-    "terms",
-    "examples",
-    "data",
-    "tolerance",
-}
-_SHIPPED = Path(str(files("modelyard"))) / "tasks"
+__all__ = ["Example", "LabelledDocument", "Task", "load_task", "read_task", "shipped_tasks", "task_of"]
+
+COMMON = frozenset(
+    ("name", "title", "description", "kind", "data", "weight", "tier", "limits", "score", "source", "licence")
+)
+"""The keys of every kind of task; those about measuring are read by `modelyard.bench`."""
+_KEYS = COMMON | {"instructions", "fields", "schema", "terms", "examples", "tolerance", "parameters"}
+_ROW = frozenset(("file", "labels", "source", "kind", "id", "document", "demo"))
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,11 +36,19 @@ class Example:
 
 @dataclass(slots=True, frozen=True)
 class LabelledDocument:
-    """A document of the task's data: its file, the right values, and where the document is from."""
+    """A document of the task's data: its file, the right values, and where the document is from.
+
+    `values` are those of the task's parameters for it; `kind` is what sort of document it is; `demo` marks the
+    few that are enough to show something.
+    """
 
     path: Path
     labels: Mapping[str, Any]
     source: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    kind: str = ""
+    id: str = ""
+    demo: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,6 +58,7 @@ class Task:
     Attributes:
         terms: words that passages about the fields hold, for documents that do not fit whole.
         tolerance: largest difference at which two numbers count as the same.
+        parameters: what has to be said each time (`bind`), and stands in the instructions as `{{ name }}`.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Task:
     examples: tuple[Example, ...] = ()
     documents: tuple[LabelledDocument, ...] = field(default=(), repr=False)
     tolerance: float = 0.0
+    parameters: tuple[str, ...] = ()
 
     @property
     def search_terms(self) -> tuple[str, ...]:
@@ -77,10 +82,35 @@ class Task:
             words += [one.name.replace("_", " "), *one.name.split("_"), *(one.description or "").split()]
         return tuple(dict.fromkeys(word for word in words if len(word) > 2))
 
+    def bind(self, values: Mapping[str, str]) -> Task:
+        """The task with its parameters said: they stand in the instructions, and are searched for.
 
-def shipped_tasks() -> tuple[str, ...]:
-    """The names of the tasks that come with modelyard."""
-    return tuple(sorted(folder.name for folder in _SHIPPED.iterdir() if (folder / "task.yaml").is_file()))
+        >>> from modelyard.extraction.schema import read_schema
+        >>> task = Task("dose", read_schema({"fields": {"dose": "number"}}), instructions="Of {{ drug }}.",
+        ...             parameters=("drug",))
+        >>> task.bind({"drug": "Aspirin"}).instructions
+        'Of Aspirin.'
+
+        Raises:
+            InvalidArgumentError: one is missing, or is none of the task's.
+        """
+        for name in values:
+            if name not in self.parameters:
+                known = ", ".join(self.parameters) or "none"
+                raise InvalidArgumentError(
+                    f"task '{self.name}' has no parameter '{name}'", hint=f"It has: {known}."
+                )
+        missing = [name for name in self.parameters if name not in values]
+        if missing:
+            raise InvalidArgumentError(
+                f"task '{self.name}' needs {', '.join(missing)}",
+                hint=f"Say it with --set {missing[0]}=…, or Task.bind.",
+            )
+        if not self.parameters:
+            return self
+        said = render(self.instructions, dict(values), where=f"task '{self.name}', instructions")
+        terms = dict.fromkeys((*values.values(), *self.search_terms))
+        return replace(self, instructions=said, terms=tuple(terms), parameters=())
 
 
 def load_task(name: str | Path) -> Task:
@@ -91,18 +121,39 @@ def load_task(name: str | Path) -> Task:
 
     Raises:
         InvalidArgumentError: no such task; the nearest is named.
-        SchemaError: a mistake in the file; says file and key.
+        SchemaError: a mistake in the file; says file, line and key.
     """
-    path = Path(name).expanduser()
-    if str(name) in shipped_tasks():
-        path = _SHIPPED / str(name)
-    elif not path.exists():
-        known = shipped_tasks()
+    return read_task(find_task(name))
+
+
+def read_task(file: TaskFile) -> Task:
+    """The task of a file that has been found.
+
+    Raises:
+        SchemaError: a mistake in it; says file, line and key.
+        InvalidArgumentError: it is a task of another kind, which extracts nothing.
+    """
+    if file.kind != "extraction":
         raise InvalidArgumentError(
-            f"no task is called '{name}'.{nearest(str(name), known)}",
-            hint=f"Shipped: {', '.join(known)}; or give the path of a task file.",
+            f"task '{file.name}' is of kind {file.kind} and extracts no fields",
+            hint=f"`modelyard bench run --tasks {file.name}` measures it.",
         )
-    return _read(path / "task.yaml" if path.is_dir() else path)
+    file.only(_KEYS)
+    if ("fields" in file.values) == ("schema" in file.values):
+        raise file.error("a task has either 'fields' or 'schema'", hint="Keep one of them.")
+    parameters = file.texts("parameters")
+    return Task(
+        name=file.name,
+        schema=_schema(file),
+        title=file.text("title"),
+        description=file.text("description"),
+        instructions=file.text("instructions"),
+        terms=file.texts("terms"),
+        examples=tuple(_examples(file)),
+        documents=tuple(_document(file, row, parameters) for row in file.rows),
+        tolerance=file.number("tolerance", 0.0),
+        parameters=parameters,
+    )
 
 
 def task_of(schema: ExtractionSchema) -> Task:
@@ -110,74 +161,47 @@ def task_of(schema: ExtractionSchema) -> Task:
     return Task(schema.name, schema)
 
 
-def _read(file: Path) -> Task:
-    import yaml
-
+def _schema(file: TaskFile) -> ExtractionSchema:
+    key = "fields" if "fields" in file.values else "schema"
+    given = file.values[key]
     try:
-        data = yaml.safe_load(file.read_text("utf-8"))
-    except OSError as error:
-        raise SchemaError(f"{file} cannot be read: {error.strerror}", hint="Check the path.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SchemaError(f"{file} is not YAML: {error}", hint="Mend the file.") from error
-    if not isinstance(data, dict):
-        raise SchemaError(
-            f"{file} holds no mapping", hint="A task has the keys name, fields and instructions."
-        )
-    for key in data:
-        if key not in _KEYS:
-            raise SchemaError(
-                f"{file}: key '{key}' is not known.{nearest(str(key), _KEYS)}",
-                hint=f"Known: {sorted(_KEYS)}.",
-            )
-    if ("fields" in data) == ("schema" in data):
-        raise SchemaError(f"{file}: a task has either 'fields' or 'schema'", hint="Keep one of them.")
-    name = str(data.get("name") or file.stem)
-    source = {"name": name, "fields": data["fields"]} if "fields" in data else data["schema"]
-    try:
-        schema = read_schema(source)
+        return read_schema({"name": file.name, "fields": given} if key == "fields" else given)
     except SchemaError as error:
-        raise SchemaError(f"{file}: {error.message}", hint=error.hint) from error
-    return Task(
-        name=name,
-        schema=schema,
-        title=_text(data, "title", file),
-        description=_text(data, "description", file),
-        instructions=_text(data, "instructions", file),
-        terms=tuple(str(term) for term in data.get("terms") or ()),
-        examples=tuple(_example(one, file) for one in data.get("examples") or ()),
-        documents=_documents(data.get("data"), file),
-        tolerance=float(data.get("tolerance", 0)),
+        raise file.error(error.message, key, hint=error.hint) from None
+
+
+def _examples(file: TaskFile) -> Iterable[Example]:
+    given = file.values.get("examples") or []
+    if not isinstance(given, list):
+        raise file.error(f"key 'examples' has value {given!r:.80}", "examples", hint="It is a list.")
+    for at, one in enumerate(given):
+        if not isinstance(one, dict) or set(one) != {"text", "answer"} or not isinstance(one["answer"], dict):
+            raise file.error(
+                f"an example is {one!r:.80}", "examples", at, hint="It has 'text' and 'answer', a mapping."
+            )
+        yield Example(str(one["text"]).strip(), one["answer"])
+
+
+def _document(file: TaskFile, row: DataRow, parameters: tuple[str, ...]) -> LabelledDocument:
+    values = row.values
+    name, labels = values.get("file"), values.get("labels")
+    if not isinstance(name, str) or not isinstance(labels, dict):
+        raise file.row_error(row, "'file' and 'labels' are not both there", hint='{"file": …, "labels": {…}}')
+    for key in values:
+        if key not in _ROW and key not in parameters:
+            raise file.row_error(
+                row, f"key '{key}' is not known", hint=f"Known: {', '.join((*sorted(_ROW), *parameters))}."
+            )
+    missing = [one for one in parameters if not isinstance(values.get(one), str)]
+    if missing:
+        raise file.row_error(row, f"parameter '{missing[0]}' is not there, or no text", hint="Add it.")
+    path = file.folder / name
+    return LabelledDocument(
+        path,
+        labels,
+        str(values.get("source", "")),
+        {one: values[one] for one in parameters},
+        str(values.get("kind", "")),
+        str(values.get("id", path.name)),
+        bool(values.get("demo", False)),
     )
-
-
-def _text(data: Mapping[str, Any], key: str, file: Path) -> str:
-    value = data.get(key, "")
-    if not isinstance(value, str):
-        raise SchemaError(f"{file}: '{key}' has value {value!r}", hint="It is a text.")
-    return value.strip()
-
-
-def _example(one: Any, file: Path) -> Example:
-    if not isinstance(one, dict) or set(one) != {"text", "answer"} or not isinstance(one["answer"], dict):
-        raise SchemaError(f"{file}: an example is {one!r:.80}", hint="It has 'text' and 'answer', a mapping.")
-    return Example(str(one["text"]).strip(), one["answer"])
-
-
-def _documents(data: Any, file: Path) -> tuple[LabelledDocument, ...]:
-    if data is None:
-        return ()
-    labels = file.parent / str(data)
-    try:
-        rows = [json.loads(line) for line in labels.read_text("utf-8").splitlines() if line.strip()]
-        return tuple(
-            LabelledDocument(labels.parent / row["file"], row["labels"], row.get("source", ""))
-            for row in rows
-        )
-    except OSError as error:
-        raise SchemaError(
-            f"{file}: data file {labels} cannot be read: {error.strerror}", hint="Check 'data'."
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SchemaError(
-            f"{labels}: a row is not as it should be: {error}", hint='A row is {"file": …, "labels": {…}}.'
-        ) from error

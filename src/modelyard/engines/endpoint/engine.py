@@ -19,6 +19,7 @@ from modelyard import portal
 from modelyard.catalog.model import Model
 from modelyard.catalog.spec import HubSource
 from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.continuations import Pair
 from modelyard.engines.endpoint.dialects import STANDARD, Dialect
 from modelyard.engines.endpoint.http import Http, late
 from modelyard.engines.endpoint.payload import body_of, relaxed
@@ -35,7 +36,7 @@ from modelyard.errors import (
     PromptTooLongError,
     UnsupportedError,
 )
-from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Score, TokenizerInfo, Warning
 
 _TEMPLATE_TOKENS = 512  # room for what a chat template may add
 _MESSAGE_TOKENS = 16  # and for what it adds to each message
@@ -307,6 +308,20 @@ class EndpointEngine(Engine):
         async def scored() -> tuple[Score, ...]:
             model = self._found.model if adapter is None else await self._served(adapter)
             return await self._tokens.score(model, prompt, texts)
+
+        return await portal.call(scored())
+
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        return self._tokens.info
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        return await portal.call(self._tokens.encode(texts, special=special))
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        async def scored() -> tuple[Score, ...]:
+            model = self._found.model if adapter is None else await self._served(adapter)
+            return await self._tokens.score_tokens(model, pairs)
 
         return await portal.call(scored())
 

@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from modelyard.engines.continuations import Pair, cut
+from modelyard.engines.continuations import Pair, check_pairs, cut
 from modelyard.engines.endpoint.http import Http
 from modelyard.engines.endpoint.payload import wire_messages
 from modelyard.engines.endpoint.probe import Found, Wire
 from modelyard.errors import UnsupportedError
-from modelyard.types import Message, Score
+from modelyard.types import Message, Score, TokenizerInfo
 
 
 class Tokens:
@@ -59,15 +59,49 @@ class Tokens:
         Raises:
             UnsupportedError: the server gives no logprobs of a prompt, or no token ids.
         """
+        self._check_scores()
+        text = prompt if isinstance(prompt, str) else await self._written(prompt)
+        pairs = await self._pairs(text, texts, special=isinstance(prompt, str))
+        return await self._score_all(model, pairs)
+
+    async def score_tokens(self, model: str, pairs: Sequence[Pair]) -> tuple[Score, ...]:
+        """As `Engine.score_tokens`; `model` as for `score`.
+
+        Raises:
+            UnsupportedError: the server gives no logprobs of a prompt, or no token ids.
+        """
+        self._check_scores()
+        return await self._score_all(model, check_pairs(pairs, self.info))
+
+    async def encode(self, texts: Sequence[str], *, special: bool) -> tuple[tuple[int, ...], ...]:
+        """As `Engine.encode`.
+
+        Raises:
+            UnsupportedError: the server tells no token ids.
+        """
+        if not self._found.dialect.tokenizer:
+            raise UnsupportedError(
+                f"{self._title} tells no token ids", hint="Use vLLM, or an engine in process."
+            )
+        found = await asyncio.gather(*(self._tokenize(one, special=special) for one in texts))
+        return tuple(tuple(one) for one in found)
+
+    @property
+    def info(self) -> TokenizerInfo:
+        """As far as servers tell it: they keep their special tokens and templates to themselves."""
+        # Each score is asked for with one more token of answer, which needs a place.
+        return TokenizerInfo(longest=max(0, self._found.context - 1))
+
+    async def _score_all(self, model: str, pairs: Sequence[Pair]) -> tuple[Score, ...]:
+        return tuple(await asyncio.gather(*(self._score_pair(model, one) for one in pairs)))
+
+    def _check_scores(self) -> None:
         found = self._found
         if not found.score or not found.dialect.tokenizer:
             why = found.why.get("score", "it tells no token ids")
             raise UnsupportedError(
                 f"{self._title} scores no text: {why}", hint="Use vLLM, or an engine in process."
             )
-        text = prompt if isinstance(prompt, str) else await self._written(prompt)
-        pairs = await self._pairs(text, texts, special=isinstance(prompt, str))
-        return tuple(await asyncio.gather(*(self._score_pair(model, one) for one in pairs)))
 
     def _smallest(self) -> dict[str, Any]:
         return {"model": self._found.model, "max_tokens": 1, "temperature": 0, "stream": False}

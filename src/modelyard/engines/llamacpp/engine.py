@@ -13,13 +13,13 @@ import importlib.metadata
 import importlib.util
 import math
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memory
-from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, render_chat
-from modelyard.engines.continuations import cut
+from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, render_chat, rendered
+from modelyard.engines.continuations import Pair, check_pairs, cut
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
 from modelyard.engines.llamacpp.backend import Plan, ServerBackend
@@ -32,7 +32,7 @@ from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES
-from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, TokenizerInfo, Warning
 
 
 class LlamaCppEngine(Engine):
@@ -110,11 +110,32 @@ class LlamaCppEngine(Engine):
         self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
     ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
-        left = threading.Event()
-        try:
-            return await asyncio.to_thread(self._score, prompt, texts, adapter, left)
-        finally:
-            left.set()
+        return await self._scored(lambda: self._pairs(prompt, texts), adapter)
+
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        file = self._file
+        return TokenizerInfo(
+            bos=file.token("bos"),
+            eos=file.token("eos"),
+            bos_text=file.bos,
+            eos_text=file.eos,
+            chat_template=self._template,
+            vocabulary=file.vocabulary,
+            longest=self._context,  # the last token is sampled, and so needs a place of its own
+        )
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        return await asyncio.to_thread(
+            lambda: tuple(tuple(self._server.tokenize(one, special=special)) for one in texts)
+        )
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        return await self._scored(lambda: check_pairs(pairs, self.tokenizer_info), adapter)
+
+    async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        bos, eos = self._file.bos, self._file.eos
+        return rendered(self._template, messages, bos=bos, eos=eos, images=False, answer=answer)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         if not self._embedding:
@@ -205,19 +226,23 @@ class LlamaCppEngine(Engine):
 
     # -- scoring and embedding -------------------------------------------------------------------------
 
-    def _score(
-        self,
-        prompt: str | Sequence[Message],
-        continuations: Sequence[str],
-        adapter: Adapter | None,
-        left: threading.Event,
+    async def _scored(
+        self, pairs: Callable[[], Sequence[Pair]], adapter: Adapter | None
     ) -> tuple[Score, ...]:
         self._check_generates()
+        left = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                lambda: self._scorer.score(pairs(), self._lora(adapter), left.is_set)
+            )
+        finally:
+            left.set()
+
+    def _pairs(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[Pair]:
         text, special, _ = self._text(prompt)
-        pairs = cut(
+        return cut(
             text, continuations, lambda part: self._server.tokenize(part, special=special), self._context
         )
-        return self._scorer.score(pairs, self._lora(adapter), left.is_set)
 
     def _embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         ids = [self._server.tokenize(text, special=True) if text else [] for text in texts]

@@ -57,6 +57,11 @@ class ModelFile:
             names.append(str(tokens[at]) if isinstance(at, int) and at < len(tokens) else "")
         return cls(file, header, bos=names[0], eos=names[1], vocabulary=len(tokens))
 
+    def token(self, kind: str) -> int | None:
+        """The id of a special token (`bos`, `eos`); None where the file names none."""
+        found = self.header.metadata.get(f"tokenizer.ggml.{kind}_token_id")
+        return found if isinstance(found, int) else None
+
     @property
     def pooled(self) -> bool:
         """Whether the file says how tokens are joined to one vector (type 0 is not at all)."""

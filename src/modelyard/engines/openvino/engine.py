@@ -23,8 +23,8 @@ import numpy as np
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Engine, Memory
-from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, render_chat
-from modelyard.engines.continuations import cut
+from modelyard.engines.chat import NO_OFFER, NO_TEMPLATE, Offer, render_chat, rendered
+from modelyard.engines.continuations import Pair, check_pairs, cut
 from modelyard.engines.detokenize import TextStream
 from modelyard.engines.limits import answer_room, check_continuations
 from modelyard.engines.openvino.backend import PipelineBackend
@@ -39,7 +39,7 @@ from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.errors import EngineCrashedError, InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES, SamplingParams
-from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Constraint, Message, Request, Score, TokenizerInfo, Warning
 
 _INLINE_CHARACTERS = 20_000  # tokenising more than this (about 5 ms) leaves the event loop
 
@@ -177,6 +177,35 @@ class OpenVINOEngine(Engine):
         texts = check_continuations(continuations)
         return await asyncio.to_thread(self._score, prompt, texts)
 
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        tokenizer = self._tokenizer
+        bos, eos = tokenizer.get_bos_token_id(), tokenizer.get_eos_token_id()
+        return TokenizerInfo(
+            bos=bos if bos >= 0 else None,
+            eos=eos if eos >= 0 else None,
+            bos_text=tokenizer.get_bos_token(),
+            eos_text=tokenizer.get_eos_token(),
+            chat_template=self._template,
+            vocabulary=len(self._pieces),
+            longest=self._facts["context_length"] + 1,
+        )
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        return await asyncio.to_thread(
+            lambda: tuple(tuple(self._ids(one, special=special).tolist()) for one in texts)
+        )
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        self.refuse_adapter(adapter)
+        checked = check_pairs(pairs, self.tokenizer_info)
+        return await asyncio.to_thread(self._score_pairs, checked)
+
+    async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        bos, eos = self._tokenizer.get_bos_token(), self._tokenizer.get_eos_token()
+        sees = self._sight is not None
+        return rendered(self._template, messages, bos=bos, eos=eos, images=sees, answer=answer)
+
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         return await asyncio.to_thread(lambda: self._encode(prompt).tokens)
 
@@ -291,6 +320,9 @@ class OpenVINOEngine(Engine):
             lambda part: self._ids(part, special=read.special).tolist(),
             self._facts["context_length"],
         )
+        return self._score_pairs(pairs)
+
+    def _score_pairs(self, pairs: Sequence[Pair]) -> tuple[Score, ...]:
         with self._scorer_lock:
             if self._pipeline is None:
                 raise EngineCrashedError("the model was unloaded before the scoring began")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,6 @@ class Scorer:
 
     def _score_group(self, prompt: tuple[int, ...], tails: list[tuple[int, ...]]) -> list[Score]:
         first = _log_softmax(self._read_prompt(prompt))[0]
-        if all(len(tail) == 1 for tail in tails):
-            return [_score(tail, [first]) for tail in tails]
         rows = max(1, _BUFFER // (4 * len(first) * max(map(len, tails))))
         saved = self._save() if rows < len(tails) else None
         scores: list[Score] = []
@@ -87,15 +85,30 @@ class Scorer:
     def _score_rows(
         self, prompt_length: int, tails: Sequence[tuple[int, ...]], first: np.ndarray
     ) -> list[Score]:
-        width = max(map(len, tails))
+        if len(tails) == 1:
+            return [_score(tails[0], self._along(prompt_length, tails[0], first))]
+        # What would follow the last token is not asked: it is not read, and may stand where the context ends.
+        width = max(map(len, tails)) - 1
+        if not width:
+            return [_score(tail, [first]) for tail in tails]
         ids = np.zeros((len(tails), width), np.int64)
         mask = np.zeros((len(tails), prompt_length + width), np.int64)
         mask[:, :prompt_length] = 1
         for row, tail in enumerate(tails):
-            ids[row, : len(tail)] = tail
-            mask[row, prompt_length : prompt_length + len(tail)] = 1
+            ids[row, : len(tail) - 1] = tail[:-1]
+            mask[row, prompt_length : prompt_length + len(tail) - 1] = 1
         logprobs = _log_softmax(self._infer(ids, mask, prompt_length, logits_from=0))
         return [_score(tail, [first, *logprobs[row, : len(tail) - 1]]) for row, tail in enumerate(tails)]
+
+    def _along(self, prompt_length: int, tail: tuple[int, ...], first: np.ndarray) -> Iterator[np.ndarray]:
+        """The log-probabilities at each place of one text, which may fill the context: it is read in pieces."""
+        yield first
+        read = tail[:-1]
+        for at in range(0, len(read), _PREFILL_TOKENS):
+            piece = np.array([read[at : at + _PREFILL_TOKENS]], dtype=np.int64)
+            begin = prompt_length + at
+            mask = np.ones((1, begin + piece.shape[1]), np.int64)
+            yield from _log_softmax(self._infer(piece, mask, begin, logits_from=0))[0]
 
     def _infer(self, ids: np.ndarray, mask: np.ndarray, position: int, *, logits_from: int) -> np.ndarray:
         rows, width = ids.shape
@@ -127,7 +140,9 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
     return result
 
 
-def _score(tail: Sequence[int], rows: Sequence[np.ndarray]) -> Score:
-    logprobs = tuple(float(row[token]) for row, token in zip(rows, tail, strict=True))
-    greedy = all(int(row.argmax()) == token for row, token in zip(rows, tail, strict=True))
-    return Score(sum(logprobs), logprobs, tuple(tail), greedy)
+def _score(tail: Sequence[int], rows: Iterable[np.ndarray]) -> Score:
+    logprobs, greedy = [], True
+    for row, token in zip(rows, tail, strict=True):
+        logprobs.append(float(row[token]))
+        greedy = greedy and int(row.argmax()) == token
+    return Score(sum(logprobs), tuple(logprobs), tuple(tail), greedy)

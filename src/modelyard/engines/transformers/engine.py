@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memory
+from modelyard.engines.chat import rendered
+from modelyard.engines.continuations import Pair, check_pairs
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
 from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.engines.transformers.settings import OPTIONS, Settings
 from modelyard.errors import EngineCrashedError, UnsupportedError
 from modelyard.params import NAMES
-from modelyard.types import Adapter, Chunk, Message, Request, Score, Warning
+from modelyard.types import Adapter, Chunk, Message, Request, Score, TokenizerInfo, Warning
 
 if TYPE_CHECKING:
     from modelyard.engines.transformers.instance import Instance
@@ -109,6 +111,27 @@ class TransformersEngine(Engine):
         texts = check_continuations(continuations)
         return await asyncio.to_thread(self._score, prompt, texts, adapter)
 
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        return self._open().tokenizer_info
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        prompts = self._open().prompts
+        return await asyncio.to_thread(
+            lambda: tuple(tuple(prompts.ids(one, special=special)) for one in texts)
+        )
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        self._check_scores()
+        instance = self._open()
+        checked = check_pairs(pairs, instance.tokenizer_info)
+        return await asyncio.to_thread(instance.score_pairs, checked, adapter)
+
+    async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        info, sees = self.tokenizer_info, self._facts.kind == "vision"
+        bos, eos = info.bos_text, info.eos_text
+        return rendered(self._facts.template, messages, bos=bos, eos=eos, images=sees, answer=answer)
+
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         if self._facts.kind != "embedding":
             return await super().embed(texts)
@@ -169,7 +192,9 @@ class TransformersEngine(Engine):
     def _score(
         self, prompt: str | Sequence[Message], continuations: tuple[str, ...], adapter: Adapter | None
     ) -> tuple[Score, ...]:
-        instance = self._open()
+        self._check_scores()
+        return self._open().score(prompt, continuations, adapter)
+
+    def _check_scores(self) -> None:
         if self._facts.kind == "embedding":
             raise UnsupportedError(f"'{self.model.spec.alias}' gives embeddings, no scores", hint="")
-        return instance.score(prompt, continuations, adapter)

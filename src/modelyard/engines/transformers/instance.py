@@ -10,7 +10,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import Memory
-from modelyard.engines.continuations import cut
+from modelyard.engines.continuations import Pair, cut
 from modelyard.engines.detokenize import Piece
 from modelyard.engines.transformers.backend import Machine, Row, TorchBackend
 from modelyard.engines.transformers.causal import AloneMachine, SharedMachine
@@ -28,7 +28,7 @@ from modelyard.engines.transformers.scorer import Scorer
 from modelyard.engines.transformers.seq2seq import Seq2SeqMachine
 from modelyard.engines.transformers.settings import Settings
 from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError
-from modelyard.types import Adapter, Constraint, Message, Request, Score, Warning
+from modelyard.types import Adapter, Constraint, Message, Request, Score, TokenizerInfo, Warning
 
 _UNSAID_CONTEXT = 4096  # tokens, for a model that counts no positions and whose tokenizer names no limit
 _SAID = 10**7  # a tokenizer's limit above this stands for "none"
@@ -114,6 +114,21 @@ class Instance:
         """How the tokens are written that have no bytes in a text."""
         return self._pieces.special
 
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        """The special tokens and the sizes."""
+        tokenizer, apart = self._tokenizer, self._start is not None
+        return TokenizerInfo(
+            bos=tokenizer.bos_token_id,
+            eos=tokenizer.eos_token_id,
+            bos_text=tokenizer.bos_token or "",
+            eos_text=tokenizer.eos_token or "",
+            chat_template=self.facts.template,
+            vocabulary=self.net.model.get_input_embeddings().weight.shape[0],
+            longest=self.facts.context + (not apart),
+            encoder_decoder=apart,
+        )
+
     def row(self, request: Request, read: Prompt, budget: int) -> tuple[Row, tuple[Warning, ...]]:
         """A request as the batch takes it, and warnings."""
         params = request.params
@@ -144,19 +159,22 @@ class Instance:
         if read.inputs:
             raise UnsupportedError("a prompt with images cannot be scored", hint="Leave the images out.")
         context = self.facts.context
-        plain = isinstance(self._machine, SharedMachine)
-        name = None if adapter is None else self.net.adapter(adapter)
-        scorer = Scorer(self.net, start=self._start, plain=plain, adapter=name)
         if self._start is None:
             pairs = cut(
                 read.text, continuations, lambda text: self.prompts.ids(text, special=read.special), context
             )
-            return scorer.score(pairs)
+            return self.score_pairs(pairs, adapter)
         tails = [self._target(one) for one in continuations]
         longest = max(len(read.ids), *map(len, tails))
         if longest > context:
             raise PromptTooLongError(f"a text has {longest} tokens, the context holds {context}")
-        return scorer.score([(tuple(read.ids), tail) for tail in tails])
+        return self.score_pairs([(tuple(read.ids), tail) for tail in tails], adapter)
+
+    def score_pairs(self, pairs: Sequence[Pair], adapter: Adapter | None) -> tuple[Score, ...]:
+        """The logprobs of continuations that are tokens already."""
+        plain = isinstance(self._machine, SharedMachine)
+        name = None if adapter is None else self.net.adapter(adapter)
+        return Scorer(self.net, start=self._start, plain=plain, adapter=name).score(pairs)
 
     def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector a text."""

@@ -73,10 +73,13 @@ class Scorer:
     def _behind(
         self, cache: Any, length: int, first: torch.Tensor, tails: Sequence[tuple[int, ...]]
     ) -> list[Score]:
-        mask, ids = padded(tails, self._net.device)
-        if ids.shape[1] == 1:
+        # What would follow the last token is not asked: it is not read, and may stand where the context ends.
+        mask, ids = padded([tail[:-1] for tail in tails], self._net.device)
+        if not ids.shape[1]:
             return [_score(tail, first) for tail in tails]
         spread = copy.deepcopy(cache)
+        if len(tails) == 1:
+            return [self._along(spread, tails[0], first)]
         spread.batch_repeat_interleave(len(tails))
         before = torch.ones((len(tails), length), dtype=mask.dtype, device=mask.device)
         positions = torch.arange(length, length + ids.shape[1], device=mask.device).expand(len(tails), -1)
@@ -93,11 +96,22 @@ class Scorer:
             for row, tail in enumerate(tails)
         ]
 
+    def _along(self, cache: Any, tail: tuple[int, ...], first: torch.Tensor) -> Score:
+        """The score of one continuation, which may fill the context: it is read in pieces."""
+        parts = [_score(tail[:1], first)]
+        for at in range(1, len(tail), _PIECE):
+            targets = tail[at : at + _PIECE]
+            ids = torch.tensor([tail[at - 1 : at - 1 + len(targets)]], device=self._net.device)
+            logits = self._net([self._adapter], keep=0, input_ids=ids, cache=cache).logits
+            parts.append(_score(targets, _log_softmax(logits[0])))
+        logprobs = tuple(value for part in parts for value in part.token_logprobs)
+        return Score(sum(logprobs), logprobs, tail, all(part.is_greedy for part in parts))
+
     def _whole(self, prompt: tuple[int, ...], tail: tuple[int, ...]) -> Score:
         """Without a cache that could be spread: prompt and continuation in one pass."""
-        ids = torch.tensor([prompt + tail], device=self._net.device)
-        output = self._net([self._adapter], keep=len(tail) + 1, input_ids=ids, use_cache=False)
-        return _score(tail, _log_softmax(output.logits[0, -len(tail) - 1 : -1]))
+        ids = torch.tensor([prompt + tail[:-1]], device=self._net.device)
+        output = self._net([self._adapter], keep=len(tail), input_ids=ids, use_cache=False)
+        return _score(tail, _log_softmax(output.logits[0, -len(tail) :]))
 
     # -- encoder-decoder -------------------------------------------------------------------------------
 

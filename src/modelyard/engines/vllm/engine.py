@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from modelyard.catalog.model import Model
 from modelyard.engines import environments
 from modelyard.engines.base import Capabilities, Engine, Memory
+from modelyard.engines.continuations import Pair
 from modelyard.engines.endpoint.engine import EndpointEngine
 from modelyard.engines.endpoint.probe import Found
 from modelyard.engines.progress import load_progress
@@ -195,6 +196,14 @@ class VLLMEngine(EndpointEngine):
     ) -> tuple[Score, ...]:
         await self._awake()
         return await super().score(prompt, continuations, adapter)
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        await self._awake()
+        return await super().encode(texts, special=special)
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+        await self._awake()
+        return await super().score_tokens(pairs, adapter)
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         await self._awake()

@@ -32,6 +32,7 @@ from modelyard.engines.worker.messages import (
     Close,
     Count,
     Embed,
+    Encode,
     Failure,
     Freed,
     Generate,
@@ -40,12 +41,14 @@ from modelyard.engines.worker.messages import (
     Piece,
     Ready,
     Refused,
+    Render,
     Reply,
     Score,
+    ScoreTokens,
     Value,
 )
 from modelyard.engines.workspace import clean_up
-from modelyard.errors import EngineError, ModelyardError
+from modelyard.errors import EngineError, ModelyardError, UnsupportedError
 
 _BEAT = 1.0  # seconds between two signs of life
 _FREE_POLL = 0.002  # seconds between looks at whether an aborted call has left the batch
@@ -71,7 +74,7 @@ class Host:
 
     def _take(self, order: Order) -> None:
         match order:
-            case Generate() | Score() | Embed() | Count():
+            case Generate() | Score() | ScoreTokens() | Encode() | Render() | Embed() | Count():
                 task = asyncio.create_task(self._answer(order))
                 self._tasks[order.id] = task
                 if not self._beating:
@@ -90,7 +93,10 @@ class Host:
     def ready(self) -> Ready:
         """What the parent is told of the loaded model."""
         engine = self._engine
-        return Ready(engine.capabilities, engine.fingerprint, engine.memory)
+        tokenizer = None
+        with contextlib.suppress(UnsupportedError):  # the parent says it to who asks
+            tokenizer = engine.tokenizer_info
+        return Ready(engine.capabilities, engine.fingerprint, engine.memory, tokenizer)
 
     async def _answer(self, call: Call) -> None:
         try:
@@ -103,6 +109,12 @@ class Host:
                             self._say(Piece(id, chunk))
                 case Score(id, prompt, continuations, adapter):
                     self._say(Value(id, await self._engine.score(prompt, continuations, adapter)))
+                case ScoreTokens(id, pairs, adapter):
+                    self._say(Value(id, await self._engine.score_tokens(pairs, adapter)))
+                case Encode(id, texts, special):
+                    self._say(Value(id, await self._engine.encode(texts, special=special)))
+                case Render(id, messages, answer):
+                    self._say(Value(id, await self._engine.render(messages, answer=answer)))
                 case Embed(id, texts):
                     self._say(Value(id, await self._engine.embed(texts)))
                 case Count(id, prompt):

@@ -18,11 +18,25 @@ from typing import Any, ClassVar, cast
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Engine, Memory
-from modelyard.engines.worker.messages import Call, Count, Embed, Failure, Generate, Load, Piece, Score, Value
+from modelyard.engines.continuations import Pair
+from modelyard.engines.worker.messages import (
+    Call,
+    Count,
+    Embed,
+    Encode,
+    Failure,
+    Generate,
+    Load,
+    Piece,
+    Render,
+    Score,
+    ScoreTokens,
+    Value,
+)
 from modelyard.engines.worker.process import Caller, Process
 from modelyard.engines.worker.resident import resident_bytes
 from modelyard.errors import DeadlineExceededError, EngineCrashedError, EngineError
-from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Timings
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, Timings, TokenizerInfo
 from modelyard.types import Score as Scored
 
 RESTARTS = 3
@@ -111,6 +125,24 @@ class WorkerEngine(Engine):
             tuple[Scored, ...],
             await self._value(lambda number: Score(number, prompt, continuations, adapter)),
         )
+
+    @property
+    def tokenizer_info(self) -> TokenizerInfo:
+        found = self._facts.tokenizer
+        if found is None:
+            raise self.no_tokens()
+        return found
+
+    async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
+        return cast(
+            tuple[tuple[int, ...], ...], await self._value(lambda number: Encode(number, texts, special))
+        )
+
+    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Scored, ...]:
+        return cast(tuple[Scored, ...], await self._value(lambda number: ScoreTokens(number, pairs, adapter)))
+
+    async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        return cast(str, await self._value(lambda number: Render(number, messages, answer)))
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         return cast(tuple[tuple[float, ...], ...], await self._value(lambda number: Embed(number, texts)))

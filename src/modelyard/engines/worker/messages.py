@@ -1,6 +1,6 @@
 """The messages between a worker engine and its child process.
 
-The parent sends `Load` once, then calls (`Generate`, `Score`, `Embed`, `Count`), each with an id of its own,
+The parent sends `Load` once, then calls (`Generate`, `Score` and the others of `Call`), each with an id of its own,
 `Abort` for a call that nobody waits for any more, and `Close`, as many in one `Orders` as there are. The child answers `Ready` or `Refused`, then
 a `Batch` a step. Each call ends with exactly one of a last `Piece`, a `Value`, a `Failure`, or `Freed`.
 """
@@ -13,8 +13,9 @@ from typing import Any
 
 from modelyard.catalog.model import Model
 from modelyard.engines.base import Capabilities, Memory
+from modelyard.engines.continuations import Pair
 from modelyard.errors import ModelyardError
-from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request
+from modelyard.types import Adapter, Chunk, Fingerprint, Message, Request, TokenizerInfo
 
 # -- from the parent ---------------------------------------------------------------------------------------
 
@@ -48,6 +49,33 @@ class Score:
 
 
 @dataclass(slots=True, frozen=True)
+class ScoreTokens:
+    """Score continuations that are tokens already."""
+
+    id: int
+    pairs: Sequence[Pair]
+    adapter: Adapter | None
+
+
+@dataclass(slots=True, frozen=True)
+class Encode:
+    """Tokenise texts."""
+
+    id: int
+    texts: Sequence[str]
+    special: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Render:
+    """Render a conversation with the chat template."""
+
+    id: int
+    messages: Sequence[Message]
+    answer: bool
+
+
+@dataclass(slots=True, frozen=True)
 class Embed:
     """Embed texts."""
 
@@ -75,7 +103,7 @@ class Close:
     """End all calls, give back the model's memory, and exit."""
 
 
-Call = Generate | Score | Embed | Count
+Call = Generate | Score | ScoreTokens | Encode | Render | Embed | Count
 Order = Load | Call | Abort | Close
 
 
@@ -91,11 +119,12 @@ class Orders:
 
 @dataclass(slots=True, frozen=True)
 class Ready:
-    """The model is loaded, and this is what it is."""
+    """The model is loaded, and this is what it is; no tokenizer where the engine tells nothing of tokens."""
 
     capabilities: Capabilities
     fingerprint: Fingerprint
     memory: Memory
+    tokenizer: TokenizerInfo | None
 
 
 @dataclass(slots=True, frozen=True)
@@ -115,7 +144,7 @@ class Piece:
 
 @dataclass(slots=True, frozen=True)
 class Value:
-    """The result of a call that is no answer: scores, vectors, a count."""
+    """The result of a call that is no answer: scores, tokens, a prompt, vectors, a count."""
 
     id: int
     value: Any

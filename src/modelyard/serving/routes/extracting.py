@@ -42,6 +42,7 @@ class ExtractRequest(Wire):
         None, alias="schema", description='A JSON Schema, or fields: {"fields": {"eps": "number"}}.'
     )
     task: str | None = Field(None, max_length=256, description="A shipped task, in place of a schema.")
+    parameters: dict[str, str] = Field({}, description="What the task needs to be told, where it needs it.")
     max_tokens_read: int = Field(
         PASSAGE_TOKENS, ge=64, le=2**31, description="Tokens of a document that are read."
     )
@@ -99,13 +100,13 @@ async def extract(wanted: ExtractRequest, here: Here) -> Response:
 
 
 def _task(wanted: ExtractRequest) -> Task:
-    if wanted.task is not None and wanted.task not in shipped_tasks():
-        known = shipped_tasks()
+    known = shipped_tasks("extraction")
+    if wanted.task is not None and wanted.task not in known:
         raise InvalidArgumentError(
             f"parameter 'task' is '{wanted.task:.80}', which is no shipped task.{nearest(wanted.task, known)}",
             hint=f"Shipped: {', '.join(known)}; or send a schema.",
         )
-    return resolve_task(wanted.task, wanted.schema_)
+    return resolve_task(wanted.task, wanted.schema_).bind(wanted.parameters)
 
 
 async def _extracted(wanted: ExtractRequest, served: Served, task: Task, here: Context) -> dict[str, Any]:

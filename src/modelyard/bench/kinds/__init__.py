@@ -1,0 +1,1 @@
+"""The kinds of task that a file can describe, one file a kind."""
