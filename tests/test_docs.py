@@ -50,7 +50,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_readme_says_which_files_to_save() -> None:
-    assert set(named_files()) == {"invoice.yaml", "invoice.txt", "models.yaml", "capitals.yaml", "capitals.csv"}
+    assert set(named_files()) == {
+        "invoice.yaml",
+        "invoice.txt",
+        "models.yaml",
+        "capitals.yaml",
+        "capitals.csv",
+    }
 
 
 def test_the_python_of_the_readme_runs_from_top_to_bottom(

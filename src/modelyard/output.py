@@ -42,6 +42,4 @@ def write_page(path: Path, page: str) -> None:
 
 
 def _unwritable(path: Path, why: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{path} cannot be written: {why}", hint="Give another path with --out."
-    )
+    return InvalidArgumentError(f"{path} cannot be written: {why}", hint="Give another path with --out.")
