@@ -41,6 +41,7 @@ perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/worker.py
 	$(BIN)/python perf/endpoint.py
 	$(BIN)/python perf/serving.py
+	$(BIN)/python perf/bench.py
 	$(BIN)/python perf/startup.py
 
 clean:

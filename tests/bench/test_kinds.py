@@ -12,6 +12,7 @@ from modelyard import create_llm, portal
 from modelyard.bench import Asked, BenchTask, bench_task
 from modelyard.bench.task import as_text
 from modelyard.errors import InvalidArgumentError, SchemaError
+from modelyard.extraction.ask import DocumentResult, FieldResult
 from modelyard.extraction.taskfile import shipped_tasks
 
 
@@ -249,6 +250,16 @@ def test_fields_of_documents_are_judged_one_by_one(tmp_path: Path) -> None:
     assert found.parts == {"basic": "right", "diluted": "wrong", "none": "right"}
     assert found.outcome == "wrong" and found.score == pytest.approx(2 / 3)
     assert "diluted is 1.2, not 1.1" in found.reason
+
+
+def test_a_document_whose_reply_was_cut_is_cut_short_and_not_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("EPS 1.20\n")
+    task = task_of(tmp_path, "fields: {a: number}\n", {"file": "a.txt", "labels": {"a": 1.2}})
+    (sample,) = task.samples()
+    cell = FieldResult(None, None, None, None, "unreadable")
+    read = DocumentResult("a.txt", "", {"a": cell}, (), 0.1, '{"a": {"quote": "EPS', "")
+    for finish, outcome in (("length", "cut short"), ("stop", "unreadable")):
+        assert task.judge(sample, Asked("", read.reply, finish, extra=read)).outcome == outcome
 
 
 def test_a_label_that_is_no_field_and_a_file_that_is_not_there_are_named(tmp_path: Path) -> None:

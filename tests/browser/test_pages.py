@@ -179,7 +179,7 @@ def test_a_load_that_fails_says_why_and_what_to_do_until_it_is_dismissed(open_pa
     notice = row(page, "broken").get_by_role("alert")
     notice.wait_for()
     assert notice.locator("p").all_inner_texts() == [
-        "model 'broken': there is no file or folder /nowhere/at/all",
+        "'broken' cannot be loaded: model 'broken': there is no file or folder /nowhere/at/all",
         "Check 'path' in the catalogue.",
     ]
     row(page, "broken").locator(".badge.bad", has_text="failed").wait_for()

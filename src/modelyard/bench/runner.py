@@ -70,7 +70,8 @@ class How:
         limit: samples of each task; the task's own limit where None.
         seed: of tasks that sample; the n-th repeat has this one plus n.
         repeats: how often each sample is asked.
-        exact: one request at a time, so that no answer depends on what else was in the batch.
+        exact: one request at a time, so that no answer depends on what else was in the batch, and scores in the
+            engine's exact numbers.
         together: requests at once; as many as memory allows where None.
         drift: samples that are asked again alone, to see how far batching moved the answers.
         retry_failed: asks again what failed in an earlier run.
@@ -360,14 +361,14 @@ class _Model:
         return await asyncio.to_thread(widest, self._llm, task, samples)
 
     async def _one(self, key: Key, task: BenchTask, sample: Sample, repeat: int) -> None:
-        row = await self._row(task, sample, repeat)
+        row = await self._row(task, sample, repeat, exact=self._how.exact)
         self._store.keep(key, sample.content, row)
         self._watch.step()
 
-    async def _row(self, task: BenchTask, sample: Sample, repeat: int) -> Row:
+    async def _row(self, task: BenchTask, sample: Sample, repeat: int, *, exact: bool) -> Row:
         began = time.monotonic()
         try:
-            asked = await self._asked(task, sample, repeat)
+            asked = await self._asked(task, sample, repeat, exact)
         except ModelyardError as error:
             if isinstance(error, _CRASHES):
                 self._crashes += 1
@@ -378,10 +379,12 @@ class _Model:
         self._crashes = 0
         return _row_of(sample, repeat, asked, _ours(task, lambda: task.judge(sample, asked)))
 
-    async def _asked(self, task: BenchTask, sample: Sample, repeat: int) -> Asked:
+    async def _asked(self, task: BenchTask, sample: Sample, repeat: int, exact: bool) -> Asked:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await _ours_async(task, task.ask(self._llm, sample, seed=self._how.seed + repeat))
+                return await _ours_async(
+                    task, task.ask(self._llm, sample, seed=self._how.seed + repeat, exact=exact)
+                )
             except ModelyardError as error:
                 if attempt == _ATTEMPTS or not conduct(error).retryable:
                     raise
@@ -392,7 +395,7 @@ class _Model:
     # -- how far batching moved the answers --------------------------------------------------------------
 
     async def _drift(self, key: Key, task: BenchTask, samples: Sequence[Sample]) -> None:
-        """Asks a few samples again, alone, and keeps what changed."""
+        """Asks a few samples again, alone and in exact numbers, and keeps what changed."""
         if self._how.drift == 0 or self._store.drift(key) is not None:
             return
         some = _spread(samples, self._how.drift)
@@ -402,7 +405,7 @@ class _Model:
         for sample in some:
             if sample.id not in kept or kept[sample.id].outcome == "failed":
                 continue
-            alone = await self._row(task, sample, 0)
+            alone = await self._row(task, sample, 0, exact=True)
             before = kept[sample.id]
             changed["samples"] += 1
             changed["changed_outcomes"] += alone.outcome != before.outcome

@@ -95,7 +95,10 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of tasks that sample.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="How often each sample is asked.")] = 1,
     exact: Annotated[
-        bool, typer.Option("--exact", help="One request at a time: the same bits each time, and slower.")
+        bool,
+        typer.Option(
+            "--exact", help="One request at a time, in exact numbers: the same bits each time, and slower."
+        ),
     ] = False,
     together: Annotated[
         int | None, typer.Option(min=1, help="Requests at once; as many as memory allows by default.")

@@ -190,9 +190,16 @@ class Engine(ABC):
 
     @abstractmethod
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         """Logprobs of each continuation after the prompt, which is read once for all of them.
+
+        `exact` asks for the most exact numbers that the engine has; without it it may use faster ones.
 
         Raises:
             UnsupportedError: the engine gives no scores of this model, or cannot use the adapter.
@@ -215,7 +222,9 @@ class Engine(ABC):
         """
         raise self.no_tokens()
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         """As `score`, for a caller who has tokenised and cut the texts himself; a shared prompt is read once.
 
         Raises:

@@ -131,7 +131,12 @@ class FakeEngine(Engine):
                 yield chunk
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         self.refuse_adapter(adapter)
         texts = check_continuations(continuations)
@@ -161,7 +166,9 @@ class FakeEngine(Engine):
     async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(self._ids(one)) for one in texts)
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         self.refuse_adapter(adapter)
         return tuple(_score(*pair) for pair in check_pairs(pairs, self.tokenizer_info))
 

@@ -73,7 +73,7 @@ class ChoiceTask(PromptedTask):
         began = time.perf_counter()
         # A space joins them where the prompt ends in a word, as it would in a text.
         gap = " " if self._raw and not prompt[-1:].isspace() else ""
-        scores = await llm.score_async(prompt, [gap + one for one in choices], raw=self._raw)
+        scores = await llm.score_async(prompt, [gap + one for one in choices], raw=self._raw, exact=exact)
         totals = [self._total(one, choice) for one, choice in zip(scores, choices, strict=True)]
         best = max(range(len(totals)), key=totals.__getitem__)
         return Asked(

@@ -301,7 +301,12 @@ class EndpointEngine(Engine):
         return await portal.call(self._tokens.count(prompt))
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
 
@@ -318,7 +323,9 @@ class EndpointEngine(Engine):
     async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
         return await portal.call(self._tokens.encode(texts, special=special))
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         async def scored() -> tuple[Score, ...]:
             model = self._found.model if adapter is None else await self._served(adapter)
             return await self._tokens.score_tokens(model, pairs)

@@ -107,7 +107,12 @@ class LlamaCppEngine(Engine):
                 yield chunk
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
         return await self._scored(lambda: self._pairs(prompt, texts), adapter)
@@ -130,7 +135,9 @@ class LlamaCppEngine(Engine):
             lambda: tuple(tuple(self._server.tokenize(one, special=special)) for one in texts)
         )
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         return await self._scored(lambda: check_pairs(pairs, self.tokenizer_info), adapter)
 
     async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:

@@ -94,7 +94,7 @@ class OpenVINOEngine(Engine):
         self._pieces = piece_table(self._tokenizer, self._facts["pieces"], self._special.keys())
         self._eos = frozenset(self._facts["eos"])
         self._pipeline = pipeline
-        self._scorer: Scorer | None = None
+        self._scorers: dict[bool, Scorer] = {}  # by whether its numbers are exact
         self._scorer_lock = threading.Lock()
         backend = PipelineBackend(pipeline, self._tokenizer_lock)
         self._loop = StepLoop(backend, name=f"openvino:{model.spec.alias}")
@@ -171,11 +171,16 @@ class OpenVINOEngine(Engine):
                 yield chunk
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         self.refuse_adapter(adapter)
         texts = check_continuations(continuations)
-        return await asyncio.to_thread(self._score, prompt, texts)
+        return await asyncio.to_thread(self._score, prompt, texts, exact)
 
     @property
     def tokenizer_info(self) -> TokenizerInfo:
@@ -196,10 +201,12 @@ class OpenVINOEngine(Engine):
             lambda: tuple(tuple(self._ids(one, special=special).tolist()) for one in texts)
         )
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         self.refuse_adapter(adapter)
         checked = check_pairs(pairs, self.tokenizer_info)
-        return await asyncio.to_thread(self._score_pairs, checked)
+        return await asyncio.to_thread(self._score_pairs, checked, exact)
 
     async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
         bos, eos = self._tokenizer.get_bos_token(), self._tokenizer.get_eos_token()
@@ -211,7 +218,8 @@ class OpenVINOEngine(Engine):
 
     def close(self) -> None:
         self._loop.close()
-        self._pipeline = self._scorer = None
+        self._pipeline = None
+        self._scorers.clear()
 
     # -- from a request to a job -----------------------------------------------------------------------
 
@@ -308,7 +316,9 @@ class OpenVINOEngine(Engine):
 
     # -- scoring ---------------------------------------------------------------------------------------
 
-    def _score(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> tuple[Score, ...]:
+    def _score(
+        self, prompt: str | Sequence[Message], continuations: tuple[str, ...], exact: bool
+    ) -> tuple[Score, ...]:
         read = self._encode(prompt)
         if read.looked is not None and read.looked.images:
             raise UnsupportedError(
@@ -320,15 +330,18 @@ class OpenVINOEngine(Engine):
             lambda part: self._ids(part, special=read.special).tolist(),
             self._facts["context_length"],
         )
-        return self._score_pairs(pairs)
+        return self._score_pairs(pairs, exact)
 
-    def _score_pairs(self, pairs: Sequence[Pair]) -> tuple[Score, ...]:
+    def _score_pairs(self, pairs: Sequence[Pair], exact: bool) -> tuple[Score, ...]:
         with self._scorer_lock:
             if self._pipeline is None:
                 raise EngineCrashedError("the model was unloaded before the scoring began")
-            if self._scorer is None:
-                self._scorer = in_passing_thread(lambda: Scorer(self.folder, self._settings))
-            return self._scorer.score(pairs)
+            if exact not in self._scorers:
+                # Of the weights as the file has them, whatever the pipeline writes with.
+                folder = prepared(self.model, exact=True)
+                made = in_passing_thread(lambda: Scorer(folder, self._settings, exact=exact))
+                self._scorers[exact] = made
+            return self._scorers[exact].score(pairs)
 
 
 def _looks(request: Request) -> bool:

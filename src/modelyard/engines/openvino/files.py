@@ -53,7 +53,7 @@ def prepared(model: Model, *, exact: bool = False) -> Path:
     folder = cache_dir() / "openvino" / f"{name}-{library_version()}"
     _made(folder, lambda: _convert(model, folder))
     if exact and rounds(model.path):
-        whole = folder.with_name(f"{folder.name}-exact")
+        whole = folder.with_name(f"{folder.name}-whole")
         _made(whole, lambda: _restore(model, folder, whole))
         return whole
     return folder

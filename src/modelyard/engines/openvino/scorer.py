@@ -22,9 +22,14 @@ class Scorer:
 
     The prompt runs once with a batch of one; its KV cache is then spread over the continuations, as beam
     search spreads a beam. The head is computed only where logits are wanted.
+
+    Args:
+        folder: of the model.
+        settings: of the engine.
+        exact: in float32, for scores that are compared to the second digit; else as the CPU is fastest.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, *, exact: bool = True) -> None:
         import openvino
         from openvino import opset13 as ops
 
@@ -41,8 +46,7 @@ class Scorer:
         head.input(0).replace_source_output(tail.output(0))
         model.add_parameters([begin])
         model.validate_nodes_and_infer_types()
-        # A score is compared with others, often to the second digit: it is always exact.
-        properties = {**settings.properties(), **EXACT}
+        properties = {**settings.properties(), **(EXACT if exact else {})}
         self._tensor = openvino.Tensor
         self._request = core.compile_model(model, settings.device, properties).create_infer_request()
         self._embed: Any = None

@@ -2,9 +2,11 @@
 
 Q4_1 and Q4_K keep of each 32 weights a scale and a smallest value, both as floats: w = scale * q + minimum. The
 reader writes that as scale * (q - zero) with a zero point of four bits, so that every weight of a block is off by
-up to half a step. Here the zero points are put back as floats, -minimum / scale. Only float arithmetic takes them
-so: with activations that are quantised on the fly the batch is written at half the speed, so this is for
-`precision: exact` alone. Run in a process of its own.
+up to half a step, all 32 by the same. What was rounded off is put back as a product of its own: the sums of 32
+inputs times scale * zero + minimum, one number a block. The large product stays as it is, with weights of four
+bits, and may quantise its inputs on the fly; float zero points would keep it from that. For a prompt the small
+product is a few percent of the work; for one token a step it is several calls more a layer, so the pipeline that
+writes has it with `precision: exact` alone. Run in a process of its own.
 """
 
 from __future__ import annotations
@@ -67,29 +69,78 @@ def _six_bits(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def restore(folder: str, file: str) -> None:
-    """Puts the zero points of a GGUF file into the model that was converted from it, in its folder.
+    """Puts what was rounded off a GGUF file's zero points into the model that was converted from it.
 
     Raises:
         LookupError: a row of the model is not found in the file.
     """
     import openvino
-    from openvino import opset13
 
     model_file = Path(folder, "openvino_model.xml")
     rows = minima(Path(file))
     model = openvino.Core().read_model(model_file)
-    for subtraction, scales in _rounded(model):
+    sums: dict[tuple[str, int], Any] = {}
+    for subtraction, scales in list(_rounded(model)):
         flat = scales.reshape(scales.shape[0], -1)
         lows = np.stack([rows[row.tobytes()] for row in flat])
-        steps = flat.astype(np.float32)
-        zeros = np.divide(-lows, steps, out=np.zeros_like(lows), where=steps != 0)
-        exact = opset13.constant(zeros.astype(np.float16).reshape(scales.shape))
-        subtraction.input(1).replace_source_output(exact.output(0))
+        product = _product(subtraction)
+        if product is None:
+            _float_zeros(subtraction, scales, lows)
+        else:
+            _add(product, flat.astype(np.float32) * _steps(subtraction, flat.shape) + lows, sums)
     fresh = Path(folder, "fresh.xml")
     openvino.save_model(model, fresh, compress_to_fp16=False)
     del model  # it holds the old file open
     fresh.with_suffix(".bin").replace(model_file.with_suffix(".bin"))
     fresh.replace(model_file)
+
+
+def _steps(subtraction: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The zero points that the reader wrote, in whole steps: (rows, groups)."""
+    zeros = subtraction.input(1).get_source_output().get_node().input(0).get_source_output().get_node()
+    packed = np.asarray(zeros.data).reshape(-1)
+    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)
+    return halves[: int(np.prod(shape))].reshape(shape).astype(np.float32)
+
+
+def _product(subtraction: Any) -> Any | None:
+    """The matrix product that alone uses these weights; None where something else does (a table of embeddings)."""
+    node = subtraction
+    for _ in range(6):
+        targets = list(node.output(0).get_target_inputs())
+        if len(targets) != 1:
+            return None
+        node = targets[0].get_node()
+        if node.get_type_name() == "MatMul":
+            whole = targets[0].get_index() == 1 and node.get_attributes()["transpose_b"]
+            return node if whole else None
+    return None
+
+
+def _add(product: Any, rounded_off: np.ndarray, sums: dict[tuple[str, int], Any]) -> None:
+    """Adds to a product what was rounded off its weights; products of the same input share its sums."""
+    from openvino import opset13
+
+    source = product.input(0).get_source_output()
+    key = (source.get_node().get_friendly_name(), source.get_index())
+    if key not in sums:
+        blocks = opset13.reshape(source, np.array([0, 0, -1, _GROUP], np.int64), True)
+        sums[key] = opset13.reduce_sum(blocks, np.array([-1], np.int64), False)
+    small = opset13.matmul(sums[key], opset13.constant(rounded_off.astype(np.float32)), False, True)
+    targets = list(product.output(0).get_target_inputs())
+    whole = opset13.add(product.output(0), small.output(0))
+    for target in targets:
+        target.replace_source_output(whole.output(0))
+
+
+def _float_zeros(subtraction: Any, scales: np.ndarray, lows: np.ndarray) -> None:
+    """Puts zero points in as floats, -minimum / scale."""
+    from openvino import opset13
+
+    steps = scales.reshape(lows.shape).astype(np.float32)
+    zeros = np.divide(-lows, steps, out=np.zeros_like(lows), where=steps != 0)
+    exact = opset13.constant(zeros.astype(np.float16).reshape(scales.shape))
+    subtraction.input(1).replace_source_output(exact.output(0))
 
 
 def _rounded(model: Any) -> Iterator[tuple[Any, np.ndarray]]:

@@ -106,7 +106,12 @@ class TransformersEngine(Engine):
                 yield chunk
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
         return await asyncio.to_thread(self._score, prompt, texts, adapter)
@@ -121,7 +126,9 @@ class TransformersEngine(Engine):
             lambda: tuple(tuple(prompts.ids(one, special=special)) for one in texts)
         )
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         self._check_scores()
         instance = self._open()
         checked = check_pairs(pairs, instance.tokenizer_info)

@@ -192,18 +192,25 @@ class VLLMEngine(EndpointEngine):
         return replace(found, score=False, why={**found.why, "score": why})
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Score, ...]:
         await self._awake()
-        return await super().score(prompt, continuations, adapter)
+        return await super().score(prompt, continuations, adapter, exact=exact)
 
     async def encode(self, texts: Sequence[str], *, special: bool = True) -> tuple[tuple[int, ...], ...]:
         await self._awake()
         return await super().encode(texts, special=special)
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Score, ...]:
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Score, ...]:
         await self._awake()
-        return await super().score_tokens(pairs, adapter)
+        return await super().score_tokens(pairs, adapter, exact=exact)
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         await self._awake()

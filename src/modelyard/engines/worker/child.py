@@ -107,10 +107,11 @@ class Host:
                     async with contextlib.aclosing(self._engine.generate(request)) as chunks:
                         async for chunk in chunks:
                             self._say(Piece(id, chunk))
-                case Score(id, prompt, continuations, adapter):
-                    self._say(Value(id, await self._engine.score(prompt, continuations, adapter)))
-                case ScoreTokens(id, pairs, adapter):
-                    self._say(Value(id, await self._engine.score_tokens(pairs, adapter)))
+                case Score(id, prompt, continuations, adapter, exact):
+                    scores = await self._engine.score(prompt, continuations, adapter, exact=exact)
+                    self._say(Value(id, scores))
+                case ScoreTokens(id, pairs, adapter, exact):
+                    self._say(Value(id, await self._engine.score_tokens(pairs, adapter, exact=exact)))
                 case Encode(id, texts, special):
                     self._say(Value(id, await self._engine.encode(texts, special=special)))
                 case Render(id, messages, answer):

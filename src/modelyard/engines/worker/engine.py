@@ -119,11 +119,16 @@ class WorkerEngine(Engine):
             process.leave(caller)
 
     async def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None = None
+        self,
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
+        adapter: Adapter | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Scored, ...]:
         return cast(
             tuple[Scored, ...],
-            await self._value(lambda number: Score(number, prompt, continuations, adapter)),
+            await self._value(lambda number: Score(number, prompt, continuations, adapter, exact)),
         )
 
     @property
@@ -138,8 +143,12 @@ class WorkerEngine(Engine):
             tuple[tuple[int, ...], ...], await self._value(lambda number: Encode(number, texts, special))
         )
 
-    async def score_tokens(self, pairs: Sequence[Pair], adapter: Adapter | None = None) -> tuple[Scored, ...]:
-        return cast(tuple[Scored, ...], await self._value(lambda number: ScoreTokens(number, pairs, adapter)))
+    async def score_tokens(
+        self, pairs: Sequence[Pair], adapter: Adapter | None = None, *, exact: bool = True
+    ) -> tuple[Scored, ...]:
+        return cast(
+            tuple[Scored, ...], await self._value(lambda number: ScoreTokens(number, pairs, adapter, exact))
+        )
 
     async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
         return cast(str, await self._value(lambda number: Render(number, messages, answer)))

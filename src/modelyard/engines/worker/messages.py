@@ -46,6 +46,7 @@ class Score:
     prompt: str | Sequence[Message]
     continuations: Sequence[str]
     adapter: Adapter | None
+    exact: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,6 +56,7 @@ class ScoreTokens:
     id: int
     pairs: Sequence[Pair]
     adapter: Adapter | None
+    exact: bool
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,7 +9,8 @@ from Python imports this module, and has the model `modelyard` from then on.
 
 Model arguments: `model` (an alias, Hub id or path), `engine`, `option_NAME` (an option of the engine), `device`,
 `quantization`, `revision`, `adapter` (a LoRA), `catalog`, `offline`, `max_length`, `max_gen_toks` (256),
-`prefix_token_id`, `batch_size` and `max_batch_size`. The last two say how many requests are in flight: 1, which is
+`prefix_token_id`, `exact` (True; False scores in faster numbers, where the engine has them), `batch_size` and
+`max_batch_size`. The last two say how many requests are in flight: 1, which is
 lm-eval's own default, is slow on engines that batch; `auto` is `max_batch_size` (64).
 
 The numbers are those of lm-eval's model `hf`: texts are cut, prefixed and windowed by the same rules. What differs:

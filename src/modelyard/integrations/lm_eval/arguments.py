@@ -13,7 +13,7 @@ from modelyard.params import canonical
 _OPTION = "option_"
 _KNOWN = (
     "model", "engine", "option_NAME", "device", "quantization", "revision", "trust_remote_code", "adapter",
-    "catalog", "offline", "batch_size", "max_batch_size", "max_length", "max_gen_toks", "prefix_token_id",
+    "catalog", "offline", "exact", "batch_size", "max_batch_size", "max_length", "max_gen_toks", "prefix_token_id",
 )  # fmt: skip
 _REFUSED = {
     "max_length": "Give max_gen_toks, which counts the answer alone.",

@@ -54,6 +54,7 @@ class ModelyardLM(TemplateLM):  # type: ignore[misc]  # lm-eval publishes no typ
         max_length: tokens of context that are used; by default all that the model has.
         max_gen_toks: most tokens of an answer, where the task does not say.
         prefix_token_id: what an empty context stands for; by default the BOS token, else the EOS token.
+        exact: likelihoods in the engine's most exact numbers; without it in faster ones, where it has them.
         more: the engine's options, as `option_NAME`.
 
     Raises:
@@ -79,6 +80,7 @@ class ModelyardLM(TemplateLM):  # type: ignore[misc]  # lm-eval publishes no typ
         max_length: int | None = None,
         max_gen_toks: int = 256,
         prefix_token_id: int | None = None,
+        exact: bool = True,
         **more: Any,
     ) -> None:
         super().__init__()
@@ -89,7 +91,11 @@ class ModelyardLM(TemplateLM):  # type: ignore[misc]  # lm-eval publishes no typ
         self._max_gen_toks = whole("max_gen_toks", max_gen_toks)
         max_length = None if max_length is None else whole("max_length", max_length)
         prefix = None if prefix_token_id is None else whole("prefix_token_id", prefix_token_id, 0)
-        self._adapter = adapter
+        if not isinstance(exact, bool):
+            raise InvalidArgumentError(
+                f"model argument 'exact' has value {exact!r}", hint="It is True or False."
+            )
+        self._adapter, self._exact = adapter, exact
         self._llm = create_llm(
             str(model), engine=engine, device=device, quantization=quantization, catalog=catalog,
             offline=offline, options=options,
@@ -219,7 +225,7 @@ class ModelyardLM(TemplateLM):  # type: ignore[misc]  # lm-eval publishes no typ
         return answers
 
     def _score(self, pairs: Sequence[Pair]) -> Coroutine[Any, Any, tuple[Score, ...]]:
-        return self._llm.score_tokens_async(pairs, adapter=self._adapter)
+        return self._llm.score_tokens_async(pairs, adapter=self._adapter, exact=self._exact)
 
     def _say_cut(self, count: int, of: int) -> None:
         self._cut += count
