@@ -337,9 +337,7 @@ class OpenVINOEngine(Engine):
             if self._pipeline is None:
                 raise EngineCrashedError("the model was unloaded before the scoring began")
             if exact not in self._scorers:
-                # Of the weights as the file has them, whatever the pipeline writes with.
-                folder = prepared(self.model, exact=True)
-                made = in_passing_thread(lambda: Scorer(folder, self._settings, exact=exact))
+                made = in_passing_thread(lambda: Scorer(self.folder, self._settings, exact=exact))
                 self._scorers[exact] = made
             return self._scorers[exact].score(pairs)
 
