@@ -21,7 +21,7 @@ def extent(result: Mapping[str, Any], samples: int) -> str:
     """How much was measured."""
     run = result["run"]
     models, tasks = plural(len(result["models"]), "model"), plural(len(result["tasks"]), "task")
-    limit = f"; of each task the first {plural(run['limit'], 'sample')}" if run["limit"] else ""
+    limit = f"; {plural(run['limit'], 'sample')} of each task, spread over all" if run["limit"] else ""
     return f"{models}, {tasks}, {plural(samples, 'answer')}, {level(run)} intervals{limit}"
 
 
