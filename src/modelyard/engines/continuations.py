@@ -14,7 +14,7 @@ Pair = tuple[tuple[int, ...], tuple[int, ...]]
 def cut(
     prompt: str, continuations: Sequence[str], tokenize: Callable[[str], Sequence[int]], context: int
 ) -> list[Pair]:
-    """The tokens of each continuation behind the prompt, cut as the field's harnesses cut them.
+    """The tokens of each continuation behind the prompt, cut where the prompt's own text ends.
 
     Both are tokenised together, so that the pieces are those that the model would see; spaces at the end of
     the prompt count as the continuation's.
