@@ -309,21 +309,22 @@ def _rank(found: BenchmarkResult, rank: int | None) -> str:
 
 
 def _print_task(found: BenchmarkResult, name: str) -> None:
+    from modelyard.bench.outcome import OUTCOMES
+
     task = found.tasks[name]
-    outcomes = ("right", "wrong", "not answered", "unreadable", "cut short", "failed")
     rows = []
     for one in found.model_metrics.values():
         own = one.tasks.get(name)
         if own is None:
             continue
-        counts = [str(own.outcomes[outcome]) for outcome in outcomes]  # type: ignore[index]
+        counts = [str(own.outcomes[outcome]) for outcome in OUTCOMES]
         cost = (f"{own.seconds_per_sample:.3g}", f"{own.tokens_per_sample:.0f}")
         score = _interval(own.score.value, own.score.low, own.score.high)
         rows.append((str(own.rank), one.alias, score, *counts, *cost))
     shown = "" if task.smallest_difference is None else (
         f"; {task.samples} samples show a difference of {task.smallest_difference:.3f} or more"
     )  # fmt: skip
-    columns = ("rank", "model", ">score", *(f">{one}" for one in outcomes), ">s / sample", ">tokens / sample")
+    columns = ("rank", "model", ">score", *(f">{one}" for one in OUTCOMES), ">s / sample", ">tokens / sample")
     print_table(columns, rows, title=f"{name}{shown}")
     if task.comparisons:
         _print_pairs(f"{name}: pairs of models", task.comparisons)
