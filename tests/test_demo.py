@@ -15,7 +15,7 @@ from modelyard.cli.app import app
 from modelyard.create import create_llm
 from modelyard.demo import judge, judge_document, render_demo, run_demo
 from modelyard.errors import EngineError, InvalidArgumentError, ModelNotFoundError
-from modelyard.extraction.ask import FieldResult
+from modelyard.extraction.result import FieldResult
 from modelyard.extraction.schema import read_schema
 from modelyard.extraction.task import LabelledDocument, Task
 from modelyard.llm import LLM

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modelyard.errors import InvalidArgumentError, ModelyardError
-from modelyard.extraction.ask import Extraction, FieldResult, extract_async
+from modelyard.extraction.ask import extract_async
 from modelyard.extraction.page import VERDICTS, Labels, PageRun, Verdict, render_page
+from modelyard.extraction.result import Extraction, FieldResult
 from modelyard.extraction.task import LabelledDocument, Task, load_task
 from modelyard.llm import LLM
 

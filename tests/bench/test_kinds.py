@@ -12,7 +12,7 @@ from modelyard import create_llm, portal
 from modelyard.bench import Asked, BenchTask, bench_task
 from modelyard.bench.task import as_text
 from modelyard.errors import InvalidArgumentError, SchemaError
-from modelyard.extraction.ask import DocumentResult, FieldResult
+from modelyard.extraction.result import DocumentResult, FieldResult
 from modelyard.extraction.taskfile import shipped_tasks
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from modelyard import create_llm, extract, extract_async
 from modelyard.errors import InvalidArgumentError, ModelNotFoundError
-from modelyard.extraction.ask import DocumentResult, locate_documents
+from modelyard.extraction.ask import locate_documents
 from modelyard.extraction.documents import read_text
+from modelyard.extraction.result import DocumentResult
 
 SCHEMA = {"fields": {"eps": {"type": "number", "description": "earnings per share"}, "firm": "string"}}
 TEXT = "Acme\n\nBasic loss per share | $(0.41) | $0.34\nRevenue | 1,200 | 1,100\n"

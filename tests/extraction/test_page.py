@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.chromium import chromium
 
-from modelyard.extraction.ask import DocumentResult, Extraction, FieldResult
 from modelyard.extraction.page import Labels, PageRun, Quote, parts, pieces, render_page
+from modelyard.extraction.result import DocumentResult, Extraction, FieldResult
 from modelyard.extraction.schema import read_schema
 from modelyard.types import Fingerprint
 

@@ -7,9 +7,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from modelyard import portal
 from modelyard.create import create_llm
@@ -19,14 +18,11 @@ from modelyard.extraction.documents import Document, read_document
 from modelyard.extraction.ground import GroundingIndex, Span, ground
 from modelyard.extraction.passages import Passages, select_passages
 from modelyard.extraction.prompt import build_messages
+from modelyard.extraction.result import DocumentResult, Extraction, FieldResult, Status
 from modelyard.extraction.schema import ExtractionSchema, Field, answer_schema, coerce, read_schema
 from modelyard.extraction.task import Task, load_task, task_of
 from modelyard.llm import LLM
-from modelyard.types import Fingerprint, Result
-
-Status = Literal["found", "ungrounded", "not_found", "unreadable", "failed"]
-"""`found`: the quote is in the text. `ungrounded`: a value whose quote is not. `not_found`: the model says
-that the document does not give it. `unreadable`: no value of the field's type. `failed`: no answer."""
+from modelyard.types import Result
 
 PASSAGE_TOKENS = 3000
 """Tokens of a document that are read at most, unless told otherwise: a small model reads more for long and
@@ -34,76 +30,6 @@ not better."""
 _ANSWER_TOKENS = 160  # a field: its quote of up to 300 characters and its value
 _PROBE = 4000  # characters on which the characters a token are measured
 _READABLE = frozenset((".txt", ".md", ".html", ".htm", ".pdf"))
-
-
-@dataclass(slots=True, frozen=True)
-class FieldResult:
-    """One field of one document.
-
-    `quote` is `text[start:end]` of the document when it was located, else what the model claimed, with
-    `start` and `end` None. `method` says how it was located, `where` where it stands in the source.
-    """
-
-    value: Any
-    quote: str | None
-    start: int | None
-    end: int | None
-    status: Status
-    method: str | None = None
-    where: str | None = None
-
-
-@dataclass(slots=True, frozen=True)
-class DocumentResult:
-    """What was read from one document.
-
-    `text` is what the spans point into, `prompt` what the model was given, `result` its answer with tokens,
-    usage and timings; where there is none, `failure` says why, and `error` the same in one line.
-    """
-
-    document: str
-    text_sha256: str
-    fields: dict[str, FieldResult]
-    warnings: tuple[str, ...]
-    seconds: float
-    reply: str
-    text: str = field(repr=False)
-    error: str | None = None
-    prompt: str = field(default="", repr=False)
-    result: Result | None = field(default=None, repr=False)
-    failure: ModelyardError | None = field(default=None, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, without the text."""
-        fields = {
-            name: {
-                "value": one.value, "quote": one.quote, "start": one.start, "end": one.end, "status": one.status,
-                "method": one.method, "where": one.where,
-            }
-            for name, one in self.fields.items()
-        }  # fmt: skip
-        found: dict[str, Any] = {"document": self.document, "text_sha256": self.text_sha256, "fields": fields}
-        found |= {"warnings": list(self.warnings), "seconds": round(self.seconds, 3)}
-        return found | ({"error": self.error} if self.error else {})
-
-
-@dataclass(slots=True, frozen=True)
-class Extraction:
-    """The documents in the order in which they were given, and what read them."""
-
-    task: str
-    documents: tuple[DocumentResult, ...]
-    fingerprint: Fingerprint | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for `json.dumps`."""
-        from dataclasses import asdict
-
-        return {
-            "task": self.task,
-            "model": asdict(self.fingerprint) if self.fingerprint else None,
-            "documents": [one.to_dict() for one in self.documents],
-        }
 
 
 Source = Document | Path | str

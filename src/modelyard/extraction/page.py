@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from modelyard.extraction.ask import DocumentResult, Extraction, FieldResult
+from modelyard.extraction.result import DocumentResult, Extraction, FieldResult
 from modelyard.extraction.schema import ExtractionSchema
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from modelyard.bench.kinds.prompted import described, limits
 from modelyard.bench.outcome import Judgement, Outcome
 from modelyard.bench.task import Asked, BenchTask, Sample, from_result
 from modelyard.errors import EngineError
-from modelyard.extraction.ask import PASSAGE_TOKENS, DocumentResult, FieldResult, extract_one
+from modelyard.extraction.ask import PASSAGE_TOKENS, extract_one
+from modelyard.extraction.result import DocumentResult, FieldResult
 from modelyard.extraction.schema import Field
 from modelyard.extraction.task import LabelledDocument, Task, read_task
 from modelyard.extraction.taskfile import TaskFile, digest

@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from modelyard.errors import DeadlineExceededError, InvalidArgumentError, nearest
 from modelyard.extraction import extract_async
-from modelyard.extraction.ask import PASSAGE_TOKENS, DocumentResult, resolve_task
+from modelyard.extraction.ask import PASSAGE_TOKENS, resolve_task
 from modelyard.extraction.documents import Document, read_text
+from modelyard.extraction.result import DocumentResult
 from modelyard.extraction.task import Task, shipped_tasks
 from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
