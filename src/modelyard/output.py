@@ -24,6 +24,16 @@ def check_writable(path: Path) -> None:
 
 
 def write_page(path: Path, page: str) -> None:
+    """Writes a page whole or not at all.
+
+    Raises:
+        InvalidArgumentError: the path cannot be written.
+    """
+    # A lone surrogate of a broken document has no UTF-8; as a reference it is shown as what it is.
+    write_whole(path, page.encode("utf-8", "xmlcharrefreplace"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
     """Writes a file whole or not at all.
 
     Raises:
@@ -32,8 +42,7 @@ def write_page(path: Path, page: str) -> None:
     check_writable(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # A lone surrogate of a broken document has no UTF-8; as a reference it is shown as what it is.
-        unfinished.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
+        unfinished.write_bytes(data)
         unfinished.replace(path)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.bench.compare import same
-from modelyard.bench.compare.dates import parse_date
 from modelyard.errors import InvalidArgumentError
+from modelyard.extraction.dates import parse_date
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 

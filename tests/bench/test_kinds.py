@@ -257,9 +257,9 @@ def test_a_document_whose_reply_was_cut_is_cut_short_and_not_unreadable(tmp_path
     task = task_of(tmp_path, "fields: {a: number}\n", {"file": "a.txt", "labels": {"a": 1.2}})
     (sample,) = task.samples()
     cell = FieldResult(None, None, None, None, "unreadable")
-    read = DocumentResult("a.txt", "", {"a": cell}, (), 0.1, '{"a": {"quote": "EPS', "")
+    read = DocumentResult("a.txt", "", {"a": cell}, (), 0.1, "")
     for finish, outcome in (("length", "cut short"), ("stop", "unreadable")):
-        assert task.judge(sample, Asked("", read.reply, finish, extra=read)).outcome == outcome
+        assert task.judge(sample, Asked("", '{"a": {"quote": "EPS', finish, extra=read)).outcome == outcome
 
 
 def test_a_label_that_is_no_field_and_a_file_that_is_not_there_are_named(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ def replying(reply: Any) -> Any:
 
 
 def read(reply: Any, text: str = TEXT, **how: Any) -> DocumentResult:
+    """What the passages' voter alone comes to."""
+    how = {"voters": 1, **how}
     (found,) = extract(read_text(text, "a.txt"), schema=SCHEMA, model=replying(reply), **how).documents
     return found
 

@@ -30,7 +30,7 @@ def found(value: Any, text: str, quote: str) -> FieldResult:
 
 def result(text: str, fields: dict[str, FieldResult], name: str = "note.txt", **more: Any) -> DocumentResult:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    given = {"warnings": (), "seconds": 1.0, "reply": "{}", **more}
+    given = {"warnings": (), "seconds": 1.0, **more}
     return DocumentResult(document=name, text_sha256=digest, fields=fields, text=text, **given)
 
 
@@ -87,7 +87,7 @@ def test_nothing_hostile_becomes_an_element() -> None:
         HOSTILE: found(HOSTILE, HOSTILE, "<script>"),
         "lost": FieldResult(HOSTILE, HOSTILE, None, None, "ungrounded"),
     }
-    one = result(HOSTILE, fields, name=HOSTILE, warnings=(HOSTILE,), reply=HOSTILE, error=HOSTILE)
+    one = result(HOSTILE, fields, name=HOSTILE, warnings=(HOSTILE,), error=HOSTILE)
     page = render_page(
         HOSTILE, [run_of(one, model=HOSTILE)], about=HOSTILE, labels=[Labels({HOSTILE: HOSTILE}, HOSTILE)]
     )
@@ -238,7 +238,7 @@ def test_a_span_of_another_text_is_not_marked() -> None:
 
 def test_a_document_that_failed_says_why() -> None:
     failed = result(
-        "", {"eps": FieldResult(None, None, None, None, "failed")}, error="note.pdf: a scan", reply=""
+        "", {"eps": FieldResult(None, None, None, None, "failed")}, error="note.pdf: a scan"
     )
     words = read(render_page("t", [run_of(failed)])).text
     assert "note.pdf: a scan" in words

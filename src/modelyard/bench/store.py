@@ -6,17 +6,16 @@ run is a name with the models and tasks that it compares.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modelyard.bench.outcome import Judgement, Row
-from modelyard.errors import DiskFullError, InvalidArgumentError, ModelyardError, nearest
+from modelyard.database import Database
+from modelyard.errors import InvalidArgumentError, nearest
 from modelyard.extraction.taskfile import digest
 from modelyard.paths import data_dir
 from modelyard.types import Fingerprint
@@ -92,35 +91,12 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._said():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.execute("PRAGMA foreign_keys=ON")
-            self._prepare()
-
-    def _prepare(self) -> None:
-        with self._transaction():
-            (version,) = self._base.execute("PRAGMA user_version").fetchone()
-            tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version == 0 and tables == 0:
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    self._base.execute(statement)
-                self._base.execute(f"PRAGMA user_version={FORMAT}")
-            elif version > FORMAT:
-                raise InvalidArgumentError(
-                    f"{self.path} was made by a newer modelyard (its format is {version}, this one knows {FORMAT})",
-                    hint="Upgrade with `pip install -U modelyard`, or name another file with --store.",
-                )
-            elif version < 1:
-                raise InvalidArgumentError(
-                    f"{self.path} is an SQLite file of something else", hint="Name another file with --store."
-                )
+        self._file = Database(path, _TABLES, FORMAT)
+        self._base = self._file.base
 
     def close(self) -> None:
         """Closes the file."""
-        self._base.close()
+        self._file.close()
 
     def __enter__(self) -> Store:
         return self
@@ -134,7 +110,7 @@ class Store:
         """Keeps which model answers; returns the hash that its rows go by."""
         data = asdict(fingerprint)
         key = digest(data)
-        with self._said():
+        with self._file.said():
             self._base.execute(
                 "INSERT OR IGNORE INTO models VALUES (?, ?)", (key, json.dumps(data, ensure_ascii=False))
             )
@@ -150,7 +126,7 @@ class Store:
         """Keeps an answer, at once. One that is there stays, but for a failure, which is replaced."""
         judgement = row.judgement
         data = asdict(row)
-        with self._said():
+        with self._file.said():
             self._base.execute(
                 "INSERT INTO answers VALUES (?,?,?,?,?,?,?,?,?,?) "
                 "ON CONFLICT DO UPDATE SET outcome=excluded.outcome, score=excluded.score, data=excluded.data, "
@@ -180,7 +156,7 @@ class Store:
 
     def keep_drift(self, key: Key, data: Mapping[str, Any]) -> None:
         """Keeps how far batching moved a model's answers."""
-        with self._said():
+        with self._file.said():
             self._base.execute(
                 "INSERT OR REPLACE INTO drifts VALUES (?,?,?,?)",
                 (key.model, key.task, key.asking, _dumps(data)),
@@ -202,7 +178,7 @@ class Store:
             InvalidArgumentError: it is there, and was asked in another way (seed, repeats, one at a time).
         """
         now = time.time()
-        with self._said(), self._transaction():
+        with self._file.said(), self._file.transaction():
             row = self._base.execute("SELECT data FROM runs WHERE name=?", (name,)).fetchone()
             if row is None:
                 self._base.execute(
@@ -237,7 +213,7 @@ class Store:
 
     def _add(self, table: str, run: str, name: str, key: str | None, data: Mapping[str, Any]) -> None:
         column, of = ("name", "task") if table == "run_tasks" else ("alias", "model")
-        with self._said(), self._transaction():
+        with self._file.said(), self._file.transaction():
             (number,) = self._base.execute("SELECT id FROM runs WHERE name=?", (run,)).fetchone()
             # Table and columns are two fixed pairs, never a user's words.
             self._base.execute(
@@ -289,7 +265,7 @@ class Store:
         """
         record = self.run(name)
         before = self._count()
-        with self._said(), self._transaction():
+        with self._file.said(), self._file.transaction():
             self._base.execute("DELETE FROM runs WHERE name=?", (name,))
             for model, _ in record.models.values():
                 for task, _ in record.tasks.values():
@@ -303,48 +279,6 @@ class Store:
     def _count(self) -> int:
         found: int = self._base.execute("SELECT count(*) FROM answers").fetchone()[0]
         return found
-
-    # -- errors ----------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._base.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
-                self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
-
-    @contextlib.contextmanager
-    def _said(self) -> Iterator[None]:
-        """Turns SQLite's errors into ours."""
-        try:
-            yield
-        except ModelyardError:
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise _store_error(self.path, error) from error
-
-
-def _store_error(path: Path, error: Exception) -> ModelyardError:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == 28:
-        return DiskFullError(
-            f"the disk is full: {path} cannot grow",
-            hint="Free some room, or name a file elsewhere with --store. What was answered is kept: run it again.",
-        )
-    if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        return InvalidArgumentError(
-            f"{path} is held by another process", hint="Wait for it, or name another file with --store."
-        )
-    if code is not None and code & 0xFF == sqlite3.SQLITE_NOTADB:
-        return InvalidArgumentError(f"{path} is no SQLite file", hint="Name another file with --store.")
-    return InvalidArgumentError(
-        f"{path} cannot be used: {getattr(error, 'strerror', None) or error}",
-        hint="Name another file with --store.",
-    )
 
 
 def _dumps(data: Any) -> str:

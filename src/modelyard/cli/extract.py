@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +16,42 @@ from modelyard.cli.settings import SETTINGS
 from modelyard.cli.show import Counter, Waiting, print_json, print_table
 
 if TYPE_CHECKING:
-    from modelyard.extraction import DocumentResult, Extraction
+    from modelyard.extraction import DocumentResult, Extraction, FieldResult
+    from modelyard.extraction.merging.rules import MergeRules
+
+
+class Mode(StrEnum):
+    """How replies are held."""
+
+    constrained = "constrained"
+    free = "free"
+    free_then_constrained = "free-then-constrained"
+    extractive = "extractive"
+
+
+class Strategy(StrEnum):
+    """How a conflict is settled."""
+
+    auto = "auto"
+    agreement = "agreement"
+    priority = "priority"
+    logprob = "logprob"
+    llm = "llm"
+
+
+class CaseOf(StrEnum):
+    """Which documents are about the same thing."""
+
+    each = "each"
+    all_ = "all"
+    folder = "folder"
 
 
 def extract(
-    files: Annotated[list[Path], typer.Argument(help="Text, HTML or PDF files, or folders of them.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Text, Markdown, HTML, PDF or DOCX files, folders, or patterns in quotes."),
+    ],
     model: Annotated[str, typer.Option("--model", "-m", help="An alias, a Hub id or a path.")],
     task: Annotated[
         str | None, typer.Option("--task", "-t", help="A shipped task, or the path of a task file.")
@@ -26,38 +60,93 @@ def extract(
     parameters: Annotated[
         list[str] | None, typer.Option("--set", help="What the task needs to be told: NAME=TEXT; repeatable.")
     ] = None,
+    voters: Annotated[
+        str,
+        typer.Option(
+            help="How many are asked, or which: passages, evidence, evidence-backwards, joined by commas; #1 behind "
+            "one is a sample, @ALIAS another model."
+        ),
+    ] = "3",
+    mode: Annotated[Mode, typer.Option(help="How replies are held to the schema.")] = Mode.constrained,
+    merge: Annotated[
+        Strategy | None, typer.Option(help="How a conflict is settled; the task's way by default, else auto.")
+    ] = None,
+    priority: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whose word counts first: PATTERN of document names, or FIELD=PATTERN; repeatable, in order."
+        ),
+    ] = None,
+    cases: Annotated[
+        CaseOf,
+        typer.Option(help="Documents about the same thing, merged to one record: each, all, or by folder."),
+    ] = CaseOf.each,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="The model that settles what is left open, or 'none'; the same by default."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the whole result as JSON, for `review` and `calibrate`.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page on which values are reviewed.")] = None,
+    export: Annotated[
+        list[Path] | None, typer.Option(help="Write a table: .csv, .parquet or .json; repeatable.")
+    ] = None,
     text_out: Annotated[
         Path | None,
         typer.Option(help="Write the text that the spans point into: a file, or a folder for several."),
     ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="The file that keeps every answer; in your data folder by default.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything anew, and keep no answers.")] = False,
     max_tokens_read: Annotated[int, typer.Option(help="Tokens of a document that are read at most.")] = 3000,
-    together: Annotated[int, typer.Option(help="Documents in flight at once.")] = 8,
+    together: Annotated[int, typer.Option(help="Requests in flight at once.")] = 8,
     engine: Engine = None,
     option: Options = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object with values, quotes and spans.")
     ] = False,
 ) -> None:
-    """Extract fields from documents, each value with its verbatim quote and the quote's place."""
-    from modelyard.extraction import extract as run
-    from modelyard.extraction.ask import locate_documents, resolve_task
+    """Extract fields from documents: every value with its verbatim quote, its confidence, and how it was settled.
 
-    paths = locate_documents(files)
+    Stopped or killed, the same command goes on where it was: no model is asked twice.
+    """
+    from modelyard.extraction import extract as run
+    from modelyard.extraction.ask import resolve_task
+    from modelyard.extraction.asking.keep import default_answers
+    from modelyard.extraction.asking.voters import read_voters
+    from modelyard.extraction.locate import locate
+    from modelyard.output import check_writable
+
+    located = locate(files)
+    paths = located.files
+    for one in located.left_out:
+        print(f"warning: {one} is left out: no type that can be read", file=sys.stderr)
     wanted = resolve_task(task, schema).bind(texts(parameters, "--set"))
+    who = read_voters(voters)
+    rules = _rules(wanted.rules, merge, priority)
+    for target in (out, html, *(export or [])):
+        if target is not None:
+            check_writable(target)
     llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
     with Waiting(f"loading {model}"):
         llm.load()
+    how: dict[str, Any] = {
+        "model": llm, "task": wanted, "voters": who, "mode": mode.value, "rules": rules, "cases": cases.value,
+        "judge": {None: True, "none": False}.get(judge, judge), "max_tokens_read": max_tokens_read,
+        "store": None if fresh else store or default_answers(), "together": together,
+        "find": SETTINGS.llm,
+    }  # fmt: skip
     if len(paths) > 1:
         with Counter("documents", len(paths)) as counter:
-            found = run(
-                paths, model=llm, task=wanted, max_tokens_read=max_tokens_read, together=together,
-                on_result=lambda _: counter.step(),
-            )  # fmt: skip
+            found = run(paths, on_result=lambda _: counter.step(), **how)
     else:
         with Waiting(f"{model} reads {paths[0].name}"):
-            found = run(paths, model=llm, task=wanted, max_tokens_read=max_tokens_read)
+            found = run(paths, **how)
     if text_out is not None:
         _write_texts(text_out, found)
+    _write(found, out, html, export or [])
     if as_json:
         print_json(found.to_dict())
     else:
@@ -69,20 +158,70 @@ def extract(
         raise typer.Exit(9 if len(failed) < len(found.documents) else 1)
 
 
+def _rules(rules: MergeRules, merge: Strategy | None, priority: list[str] | None) -> MergeRules:
+    """The task's rules with what the command says."""
+    lists: dict[str, list[str]] = {}
+    for one in priority or []:
+        field, equals, pattern = one.partition("=")
+        lists.setdefault(field if equals else "*", []).append(pattern if equals else one)
+    changes: dict[str, Any] = {"strategy": merge.value} if merge else {}
+    if lists:
+        changes["priority"] = {
+            **rules.priority,
+            **{name: tuple(patterns) for name, patterns in lists.items()},
+        }
+    return replace(rules, **changes)
+
+
+def _write(found: Extraction, out: Path | None, html: Path | None, exports: list[Path]) -> None:
+    """The files that were asked for."""
+    if out is None and html is None and not exports:
+        return
+    import json
+
+    from modelyard.output import write_page, write_whole
+
+    data = found.to_dict(text=True)
+    if out is not None:
+        write_whole(out, json.dumps(data, allow_nan=False).encode())
+        print(f"wrote {out}; look at it with `modelyard review {out}`", file=sys.stderr)
+    if html is not None:
+        from modelyard.extraction.review.page import render_review
+
+        write_page(html, render_review(data))
+        print(f"wrote {html}", file=sys.stderr)
+    for path in exports:
+        from modelyard.extraction.review.export import export
+
+        export(data, path)
+        print(f"wrote {path}", file=sys.stderr)
+
+
 def _print(found: Extraction) -> None:
     for one in found.documents:
-        rows = [
-            (
-                name,
-                "–" if cell.value is None else str(cell.value),
-                cell.status,
-                _shortened(cell.quote),
-                cell.where or "",
-            )
-            for name, cell in one.fields.items()
-        ]
-        print_table(("field", ">value", "status", "quote", "where"), rows, title=one.document)
+        _print_fields(one.document, one.fields)
         _print_warnings(one)
+    for record in found.records:
+        _print_fields(f"{record.name}: {', '.join(record.documents)}", record.fields, several=True)
+
+
+def _print_fields(title: str, fields: Mapping[str, FieldResult], *, several: bool = False) -> None:
+    """A table of values, and under it how each conflict was settled."""
+    rows = [
+        (
+            name,
+            "–" if cell.value is None else str(cell.value),
+            "" if cell.confidence is None else f"{cell.confidence:.2f}",
+            cell.status,
+            _shortened(cell.quote),
+            (f"{cell.document}, {cell.where}" if several and cell.document else cell.where) or "",
+        )
+        for name, cell in fields.items()
+    ]
+    print_table(("field", ">value", ">sure", "status", "quote", "where"), rows, title=title)
+    for name, cell in fields.items():
+        if cell.reason and cell.strategy not in ("single", "equal", "none", None):
+            print(f"{name}: {cell.strategy}: {cell.reason}")
 
 
 def _print_warnings(one: DocumentResult) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from modelyard.errors import InvalidArgumentError, PromptTooLongError
 from modelyard.types import TokenizerInfo
@@ -85,3 +85,22 @@ def by_prompt(pairs: Sequence[Pair]) -> dict[tuple[int, ...], list[int]]:
     for at, (prompt, _) in enumerate(pairs):
         found.setdefault(prompt, []).append(at)
     return found
+
+
+def passes(prompts: Iterable[tuple[int, ...]], tokens: int) -> list[list[tuple[int, ...]]]:
+    """Prompts in groups that are read in one pass each: of like length, and no wider than allowed.
+
+    Args:
+        prompts: the ids of each.
+        tokens: the most of a group with more than one prompt, padding included.
+
+    >>> passes([(1,), (1, 2, 3), (1, 2)], 4)
+    [[(1, 2, 3)], [(1, 2), (1,)]]
+    """
+    groups: list[list[tuple[int, ...]]] = []
+    for prompt in sorted(prompts, key=len, reverse=True):
+        if groups and len(groups[-1][0]) * (len(groups[-1]) + 1) <= tokens:
+            groups[-1].append(prompt)
+        else:
+            groups.append([prompt])
+    return groups

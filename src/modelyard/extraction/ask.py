@@ -1,39 +1,43 @@
-"""Extraction: one call a document, compact JSON out, every value with its quote located in the text."""
+"""Extraction: voters asked about each document, their answers merged, every value with its quote located."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from modelyard import portal
 from modelyard.create import create_llm
-from modelyard.errors import DocumentError, InvalidArgumentError, ModelyardError
-from modelyard.extraction.context import ground_by_label, is_bare
+from modelyard.errors import DocumentError, InvalidArgumentError, ModelyardError, nearest
+from modelyard.extraction.asking.keep import Answers
+from modelyard.extraction.asking.panel import Panel, Reply
+from modelyard.extraction.asking.questions import Asked
+from modelyard.extraction.asking.voters import PASSAGES, Mode, Voter, check_mode, read_voters
 from modelyard.extraction.documents import Document, read_document
-from modelyard.extraction.ground import GroundingIndex, Span, ground
-from modelyard.extraction.passages import Passages, select_passages
-from modelyard.extraction.prompt import build_messages
-from modelyard.extraction.result import DocumentResult, Extraction, FieldResult, Status
-from modelyard.extraction.schema import ExtractionSchema, Field, answer_schema, coerce, read_schema
+from modelyard.extraction.locate import locate_documents as locate_documents
+from modelyard.extraction.merging.confidence import Judgement
+from modelyard.extraction.merging.merge import merge_async
+from modelyard.extraction.merging.rules import MergeRules
+from modelyard.extraction.result import Candidate, DocumentResult, Extraction, FieldResult, Record, VoterReply
+from modelyard.extraction.schema import ExtractionSchema, read_schema
 from modelyard.extraction.task import Task, load_task, task_of
 from modelyard.llm import LLM
-from modelyard.types import Result
 
 PASSAGE_TOKENS = 3000
-"""Tokens of a document that are read at most, unless told otherwise: a small model reads more for long and
+"""Tokens of a document that a voter reads at most, unless told otherwise: a small model reads more for long and
 not better."""
-_ANSWER_TOKENS = 160  # a field: its quote of up to 300 characters and its value
-_PROBE = 4000  # characters on which the characters a token are measured
-_READABLE = frozenset((".txt", ".md", ".html", ".htm", ".pdf"))
-
+VOTERS = 3
 
 Source = Document | Path | str
 Progress = Callable[[DocumentResult], None]
+Cases = Literal["each", "all", "folder"]
+"""Which documents are about the same thing, and are merged: each is a case of its own, all are one, or those of
+one folder."""
 
 
 async def extract_async(
@@ -43,48 +47,72 @@ async def extract_async(
     task: Task | str | Path | None = None,
     schema: Any = None,
     parameters: Mapping[str, str] | None = None,
+    voters: int | str | Sequence[str | Voter] = VOTERS,
+    mode: Mode = "constrained",
+    rules: MergeRules | None = None,
+    judge: LLM | str | bool = True,
+    cases: Cases = "each",
+    confidence: Judgement | None = None,
+    store: Path | str | None = None,
     max_tokens_read: int = PASSAGE_TOKENS,
     together: int = 8,
     on_result: Progress | None = None,
+    find: Callable[[str], LLM] = create_llm,
 ) -> Extraction:
     """Extracts the fields of a task or schema from documents.
 
     Args:
-        sources: paths of text, HTML or PDF files, or documents read before.
+        sources: paths of text, Markdown, HTML, PDF or DOCX files, or documents read before.
         model: an LLM, or its name.
         task: a task, a shipped task's name, or the path of a task file.
         schema: in place of a task: JSON Schema, the path of a schema file, or a pydantic class.
         parameters: what the task needs to be told, where it needs something.
+        voters: how many, or which: see `read_voters`.
+        mode: how the replies are held: see `Mode`.
+        rules: how a conflict is settled; the task's own by default.
+        judge: the model that settles what rules leave open, from the candidates' quotes alone; True is the
+            first model, False none.
+        cases: which documents are about the same thing.
+        confidence: what gives a value its confidence; the formula of `merging.confidence` by default, or
+            `Calibration.judgement`.
+        store: a file in which every answer is kept at once, and looked up before anything is asked.
         max_tokens_read: of a longer document, the passages that hold the fields' terms are read; the result
             says how much was left out.
-        together: documents in flight at once.
+        together: requests in flight at once.
         on_result: called with each document's result as it comes.
+        find: makes an LLM of a name.
 
     Raises:
-        InvalidArgumentError, SchemaError: the task or schema; a document that cannot be read is no error
-            here but a result with the status `failed`.
+        InvalidArgumentError, SchemaError: the task, schema, voters or rules; a document that cannot be read is
+            no error here but a result whose fields have the status `failed`.
     """
-    found = resolve_task(task, schema).bind(parameters or {})
+    wanted = resolve_task(task, schema).bind(parameters or {})
     for name, value, least in (("max_tokens_read", max_tokens_read, 64), ("together", together, 1)):
         if value < least:
             raise InvalidArgumentError(f"{name} is {value}", hint=f"It has to be {least} or more.")
-    llm = create_llm(model) if isinstance(model, str) else model
+    if cases not in get_args(Cases):
+        raise InvalidArgumentError(
+            f"cases is {cases!r:.40}.{nearest(str(cases), get_args(Cases))}",
+            hint="It is each, all or folder.",
+        )
+    who = read_voters(voters)
+    llm = find(model) if isinstance(model, str) else model
     given = [sources] if isinstance(sources, str | Path | Document) else list(sources)
     if not given:
         raise InvalidArgumentError("there are no documents", hint="Give at least one path.")
+    models = {"": llm} | {one.model: find(one.model) for one in who if one.model}
+    how = _How(
+        wanted, check_mode(mode), rules or wanted.rules, _judge(judge, llm, find), confidence, max_tokens_read
+    )
     # What is wrong with the model ends the run here, once, and not as the failure of every document.
     await llm.load_async()
-    gate = asyncio.Semaphore(together)
-
-    async def one(source: Source) -> DocumentResult:
-        async with gate:
-            result = await extract_one(source, found, llm, max_tokens_read)
-        if on_result:
-            on_result(result)
-        return result
-
-    results = await asyncio.gather(*(one(source) for source in given))
-    return Extraction(found.name, tuple(results), await llm.fingerprint_async())
+    async with _answers(store) as answers:
+        run = _Run(how, Panel(who, models, answers, together), together, on_result)
+        results = await run.documents(given)
+    records = await _records(given, results, cases, how)
+    fingerprint = await llm.fingerprint_async()
+    names = tuple(one.name for one in who)
+    return Extraction(wanted.name, tuple(results), fingerprint, wanted.schema, records, names)
 
 
 def extract(sources: Source | Iterable[Source], **how: Any) -> Extraction:
@@ -106,169 +134,215 @@ def resolve_task(task: Task | str | Path | None, schema: Any) -> Task:
 
 
 async def extract_one(
-    source: Source, task: Task, llm: LLM, max_tokens_read: int = PASSAGE_TOKENS
+    source: Source,
+    task: Task,
+    llm: LLM,
+    max_tokens_read: int = PASSAGE_TOKENS,
+    *,
+    voters: Sequence[Voter] = (PASSAGES,),
 ) -> DocumentResult:
-    """One document; what goes wrong with it is in the result, as its `error`."""
-    began = time.monotonic()
-    try:
-        document = (
-            source if isinstance(source, Document) else await asyncio.to_thread(read_document, Path(source))
-        )
-    except DocumentError as error:
-        return _failed(str(source), "", task.schema, error, began)
-    try:
-        passages, counted = await _passages(document, task, llm, max_tokens_read)
-        messages = build_messages(task, passages.text)
-        result = await llm.generate_async(
-            messages,
-            schema=answer_schema(task.schema),
-            temperature=0,
-            max_tokens=_ANSWER_TOKENS * len(task.schema.fields) + 40,
-        )
-    except ModelyardError as error:
-        return _failed(document.name, document.text, task.schema, error, began)
-    fields, problems = await asyncio.to_thread(_fields, task.schema, document, result.text)
-    warnings = (*document.warnings, *counted, *_said(result), *problems)
-    seconds = time.monotonic() - began
-    return DocumentResult(
-        document.name, _sha256(document.text), fields, warnings, seconds, result.text, document.text,
-        prompt="\n\n".join(one.text for one in messages), result=result,
-    )  # fmt: skip
+    """One document by the voters of one model; what goes wrong with it is in the result, as its `error`."""
+    how = _How(task, "constrained", task.rules, llm, None, max_tokens_read)
+    (result,) = await _Run(how, Panel(voters, {"": llm}, None, len(voters)), 1, None).documents([source])
+    return result
 
 
-async def _passages(
-    document: Document, task: Task, llm: LLM, max_tokens: int
-) -> tuple[Passages, tuple[str, ...]]:
-    """The part of the document that is read, and a warning when that is not all of it."""
-    if not document.text.strip():
-        raise DocumentError(f"{document.name} has no text", hint="A scanned page needs OCR first.")
-    context = (await llm.load_async()).context_length
-    asked = await llm.count_tokens_async(build_messages(task, ""))
-    room = context - asked - _ANSWER_TOKENS * len(task.schema.fields) - 64
-    budget = min(max_tokens, room)
-    if budget < 64:
-        raise InvalidArgumentError(
-            f"the task alone takes {asked} tokens, and the context holds {context}",
-            hint="Shorten its instructions or examples, or use a model with a longer context.",
-        )
-    probe = document.text[:_PROBE]
-    characters_a_token = len(probe) / max(1, await llm.count_tokens_async(probe, raw=True))
-    characters = int(budget * characters_a_token)
-    for _ in range(4):
-        passages = select_passages(document.text, task.search_terms, characters)
-        tokens = await llm.count_tokens_async(passages.text, raw=True)
-        if tokens <= budget:
-            break
-        characters = int(characters * budget / tokens * 0.97)
-    if passages.whole:
-        return passages, ()
-    share = f"{passages.characters:,} of {passages.total:,} characters"
-    return passages, (
-        f"read {share} ({tokens} tokens), in {len(passages.ranges)} passages that hold the terms",
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is asked for, and how answers come together."""
+
+    task: Task
+    mode: Mode
+    rules: MergeRules
+    judge: LLM | None
+    confidence: Judgement | None
+    most: int
+
+    async def merged(self, candidates: Mapping[str, Sequence[Candidate]]) -> dict[str, FieldResult]:
+        """The value of each field."""
+        return {
+            one.name: await merge_async(
+                one, candidates.get(one.name, ()), self.rules, self.judge, confidence=self.confidence
+            )
+            for one in self.task.schema.fields
+        }
+
+
+@dataclass(slots=True)
+class _Open:
+    """A document whose voters have not all been asked."""
+
+    asked: Asked
+    replies: list[Reply] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class _Run:
+    """All documents, as many at once as allowed; several models one after another, so that none is thrown out."""
+
+    def __init__(self, how: _How, panel: Panel, together: int, on_result: Progress | None) -> None:
+        self._how = how
+        self._panel = panel
+        self._gate = asyncio.Semaphore(together)
+        self._on_result = on_result
+
+    async def documents(self, sources: Sequence[Source]) -> list[DocumentResult]:
+        models = list(dict.fromkeys(one.model for one in self._panel.voters))
+        opened: list[_Open | DocumentResult | None] = [None] * len(sources)
+        for at, model in enumerate(models):
+            last = at == len(models) - 1
+            steps = (self._step(opened, place, source, model, last) for place, source in enumerate(sources))
+            await asyncio.gather(*steps)
+        return [one for one in opened if isinstance(one, DocumentResult)]
+
+    async def _step(
+        self, opened: list[_Open | DocumentResult | None], place: int, source: Source, model: str, last: bool
+    ) -> None:
+        async with self._gate:
+            began = time.monotonic()
+            state = opened[place] or await self._open(source)
+            if isinstance(state, _Open):
+                voters = [one for one in self._panel.voters if one.model == model]
+                state.replies += await self._panel.ask(state.asked, voters)
+                state.seconds += time.monotonic() - began
+                if last:
+                    state = await self._closed(state)
+            opened[place] = state
+        if last and isinstance(state, DocumentResult) and self._on_result:
+            self._on_result(state)
+
+    async def _open(self, source: Source) -> _Open | DocumentResult:
+        began = time.monotonic()
+        try:
+            document = source if isinstance(source, Document) else await _read(source)
+        except DocumentError as error:
+            return _failed(str(source), "", self._how.task.schema, error, time.monotonic() - began)
+        try:
+            return _Open(Asked(document, self._how.task, self._how.mode, self._how.most))
+        except DocumentError as error:
+            seconds = time.monotonic() - began
+            return _failed(document.name, document.text, self._how.task.schema, error, seconds)
+
+    async def _closed(self, state: _Open) -> DocumentResult:
+        document, schema = state.asked.document, self._how.task.schema
+        errors = [one.error for one in state.replies if one.error is not None]
+        if errors and not any(one.answer for one in state.replies):
+            return _failed(document.name, document.text, schema, errors[0], state.seconds)
+        by_field: dict[str, list[Candidate]] = {}
+        for reply in state.replies:
+            for name, candidate in reply.candidates.items():
+                by_field.setdefault(name, []).append(candidate)
+        fields = await self._how.merged(by_field)
+        ranges = _united([one for reply in state.replies if reply.question for one in reply.question.ranges])
+        return DocumentResult(
+            document.name, _sha256(document.text), fields, _warnings(document, state.replies, fields),
+            state.seconds, document.text, read=ranges, replies=tuple(_said(state.replies)),
+        )  # fmt: skip
+
+
+async def _read(source: Path | str) -> Document:
+    return await asyncio.to_thread(read_document, Path(source))
+
+
+def _judge(given: LLM | str | bool, first: LLM, find: Callable[[str], LLM]) -> LLM | None:
+    if isinstance(given, bool):
+        return first if given else None
+    return find(given) if isinstance(given, str) else given
+
+
+@asynccontextmanager
+async def _answers(store: Path | str | None) -> AsyncIterator[Answers | None]:
+    if store is None:
+        yield None
+        return
+    with Answers(Path(store)) as answers:
+        yield answers
+
+
+async def _records(
+    sources: Sequence[Source], results: Sequence[DocumentResult], cases: Cases, how: _How
+) -> tuple[Record, ...]:
+    """The documents of each case, merged; none where each document is a case of its own."""
+    if cases == "each":
+        return ()
+    of: dict[str, list[DocumentResult]] = {}
+    for source, result in zip(sources, results, strict=True):
+        folder = "" if isinstance(source, Document) else Path(source).parent.name
+        of.setdefault(folder if cases == "folder" else "all", []).append(result)
+    return tuple([await _record(name, members, how) for name, members in of.items()])
+
+
+async def _record(name: str, members: Sequence[DocumentResult], how: _How) -> Record:
+    found: dict[str, list[Candidate]] = {}
+    for one in members:
+        for field_name, result in one.fields.items():
+            found.setdefault(field_name, []).extend(result.candidates)
+    return Record(name, tuple(one.document for one in members), await how.merged(found))
+
+
+def _said(replies: Iterable[Reply]) -> Iterable[VoterReply]:
+    for one in replies:
+        if one.answer is not None and one.question is not None:
+            answer = one.answer
+            yield VoterReply(
+                one.voter.name, one.question.prompt, answer.text, answer.tokens, answer.finish,
+                answer.prompt_tokens, answer.completion_tokens, answer.seconds, answer.kept,
+            )  # fmt: skip
+
+
+def _warnings(
+    document: Document, replies: Sequence[Reply], fields: Mapping[str, FieldResult]
+) -> tuple[str, ...]:
+    """What went otherwise than asked: of the document, of each voter, of each value that came out."""
+    several = len(replies) > 1
+    found = list(document.warnings)
+    for reply in replies:
+        who = f"{reply.voter.name}: " if several else ""
+        if reply.error is not None:
+            found.append(f"{who}{str(reply.error).replace(chr(10), ' ')}")
+        found += reply.question.warnings if reply.question else ()
+        if reply.answer is not None:
+            found += [f"{who}{one}" for one in reply.answer.warnings]
+            if reply.answer.finish != "stop":
+                found.append(f"{who}the reply was cut after {reply.answer.completion_tokens} tokens")
+    whole = {problem for reply in replies for problem in _of_whole_reply(reply)}
+    found += sorted(whole)
+    for name, result in fields.items():
+        for candidate in result.candidates:
+            if result.value is None or candidate.value == result.value:
+                found += [f"{name}: {one}" for one in candidate.problems if one not in whole]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_whole_reply(reply: Reply) -> set[str]:
+    """Problems that all of a reply's fields have, which are said once."""
+    problems = [
+        set(one.problems) for one in reply.candidates.values() if one.status in ("unreadable", "failed")
+    ]
+    if reply.error is not None:
+        return set().union(*problems) if problems else set()
+    return (
+        {one for one in set().union(*problems) if one == "the reply is no JSON object"} if problems else set()
     )
 
 
-def _said(result: Result) -> tuple[str, ...]:
-    said = [warning.message for warning in result.warnings]
-    if result.finish_reason != "stop":
-        said.append(f"the reply was cut after {result.usage.completion_tokens} tokens")
-    return tuple(said)
-
-
-def _fields(
-    schema: ExtractionSchema, document: Document, reply: str
-) -> tuple[dict[str, FieldResult], tuple[str, ...]]:
-    """Reads the reply and locates its quotes."""
-    try:
-        data = json.loads(reply)
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        unreadable = FieldResult(None, None, None, None, "unreadable")
-        return {one.name: unreadable for one in schema.fields}, ("the reply is no JSON object",)
-    index = GroundingIndex(document.text)
-    fields: dict[str, FieldResult] = {}
-    problems: list[str] = []
-    near: int | None = None
-    for one in schema.fields:
-        fields[one.name], said = _field(one, data.get(one.name), document, index, near)
-        problems += [f"{one.name}: {sentence}" for sentence in said]
-        near = fields[one.name].start if fields[one.name].start is not None else near
-    return fields, tuple(problems)
-
-
-def _field(
-    field: Field, raw: Any, document: Document, index: GroundingIndex, near: int | None
-) -> tuple[FieldResult, list[str]]:
-    if not isinstance(raw, dict):
-        return FieldResult(None, None, None, None, "unreadable"), ["the reply has no quote and value for it"]
-    quote = raw.get("quote")
-    quote = quote if isinstance(quote, str) and quote.strip() else None
-    value, problem = coerce(field, raw.get("value"))
-    if value is None:
-        status: Status = "not_found" if raw.get("value") in (None, "") else "unreadable"
-        return FieldResult(None, quote, None, None, status), [
-            problem
-        ] if problem and status == "unreadable" else []
-    span = _located(field, quote, value, index, near) if quote else None
-    if span is None:
-        said = ["its quote is not in the document" if quote else "it comes without a quote"]
-        return FieldResult(value, quote, None, None, "ungrounded"), said
-    value, said = _signed(field, value, index, span)
-    where = document.where(span.start)
-    located = FieldResult(value, span.of(document.text), span.start, span.end, "found", span.method, where)
-    return located, said
-
-
-def _located(field: Field, quote: str, value: Any, index: GroundingIndex, near: int | None) -> Span | None:
-    if is_bare(quote):
-        return ground_by_label(index, quote, field, value, near)
-    return ground(index, quote, value=value, near=near)
-
-
-def _signed(field: Field, value: Any, index: GroundingIndex, span: Span) -> tuple[Any, list[str]]:
-    """A number as its quote has it: brackets make it negative, and a number that is not there is said."""
-    if field.type not in ("number", "integer") or isinstance(value, bool):
-        return value, []
-    inside = [float(number) for one in index.numbers_in(span.start, span.end) for number in one.readings]
-    if any(abs(number - value) < 1e-9 for number in inside):
-        return value, []
-    if any(abs(number + value) < 1e-9 for number in inside):
-        return -value, [f"the quote has {-value:g}, the model wrote {value:g}: the quote's sign is taken"]
-    return value, [f"{value:g} is not in its quote"]
-
-
-def locate_documents(paths: Sequence[Path]) -> list[Path]:
-    """Files, with folders opened: every readable document in them, sorted.
-
-    Raises:
-        DocumentError: a path that is not there, or a folder with nothing readable.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                one for one in path.rglob("*") if one.suffix.lower() in _READABLE and one.is_file()
-            )
-            if not inside:
-                raise DocumentError(
-                    f"{path} holds no document", hint=f"Readable are {', '.join(sorted(_READABLE))}."
-                )
-            found += inside
-        elif path.exists():
-            found.append(path)
+def _united(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The same characters as ranges that do not touch."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:
-            raise DocumentError(f"there is no file {path}", hint="Check the path.")
-    return found
+            found.append((start, end))
+    return tuple(found)
 
 
 def _failed(
-    name: str, text: str, schema: ExtractionSchema, error: ModelyardError, began: float
+    name: str, text: str, schema: ExtractionSchema, error: ModelyardError, seconds: float
 ) -> DocumentResult:
     fields = {one.name: FieldResult(None, None, None, None, "failed") for one in schema.fields}
-    seconds = time.monotonic() - began
     said = str(error).replace("\n", " ")
-    return DocumentResult(name, _sha256(text), fields, (), seconds, "", text, error=said, failure=error)
+    return DocumentResult(name, _sha256(text), fields, (), seconds, text, error=said, failure=error)
 
 
 def _sha256(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,19 +19,27 @@ from modelyard.errors import DocumentError
 from modelyard.extraction.readers.encoding import binary, decode
 
 _KINDS = {
-    **dict.fromkeys((".txt", ".text", ".md", ".markdown", ".rst", ".csv", ".tsv", ".json", ".log"), "text"),
+    **dict.fromkeys((".txt", ".text", ".rst", ".csv", ".tsv", ".json", ".log"), "text"),
+    **dict.fromkeys((".md", ".markdown"), "markdown"),
     **dict.fromkeys((".html", ".htm", ".xhtml", ".xht"), "html"),
+    ".docx": "docx",
     ".pdf": "pdf",
 }
-_READABLE = "Readable are text (.txt, .md, .csv, .json), HTML (.html, .htm) and PDF (.pdf)."
+SUFFIXES = frozenset(_KINDS)
+"""The ends of names, in lower case, of files that can be read."""
+READABLE = (
+    "Readable are text (.txt, .csv, .json), Markdown (.md), HTML (.html, .htm), Word (.docx) and PDF (.pdf)."
+)
+"""The same as a sentence for people."""
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html|sec-document|document)\b", re.IGNORECASE)
 _HEAD = 2048
+_LINE_END = re.compile(r"\r\n|\r|\n")
 # Filings carry Windows punctuation that a converter took for Latin-1: dashes and quotation marks as controls.
 _MISREAD = {code: one for code in range(0x80, 0xA0) if (one := bytes([code]).decode("cp1252", "ignore"))}
 
 
 class Segment(NamedTuple):
-    """A range of the text, and where it stood: a page, a line, or the path of an element."""
+    """A range of the text, and where it stood: `page 4`, `line 12`, `paragraph 3`, `table 2, row 7`."""
 
     start: int
     end: int
@@ -46,7 +54,7 @@ class Document:
         name: the file's name, or the one given.
         text: the derived text; spans are character offsets into it.
         sha256: of the file's bytes; of the UTF-8 bytes for a text given as a string.
-        kind: `text`, `html` or `pdf`.
+        kind: `text`, `markdown`, `html`, `docx` or `pdf`.
         segments: sorted ranges that cover `text`.
         warnings: what had to be guessed, and what could not be read.
     """
@@ -70,7 +78,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Reads a text, Markdown, HTML or PDF file.
+    """Reads a text, Markdown, HTML, Word (.docx) or PDF file.
 
     Raises:
         DocumentError: no such file, no known kind, encrypted, damaged, or without any text.
@@ -81,18 +89,21 @@ def read_document(path: Path) -> Document:
     digest = hashlib.sha256(data).hexdigest()
     if kind == "pdf":
         return _from_pdf(path.name, data, digest, warnings)
+    if kind == "docx":
+        return _from_docx(path.name, data, digest, warnings)
     text, guesses = decode(data, markup=kind == "html")
     if binary(text):
-        raise DocumentError(f"{path}: binary data, not {kind}", hint=_READABLE)
-    if kind == "text" and _PAGE.match(text[:_HEAD]):
+        raise DocumentError(f"{path}: binary data, not {kind}", hint=READABLE)
+    if kind in ("text", "markdown") and _PAGE.match(text[:_HEAD]):
         kind, warnings = "html", (*warnings, "holds a web page; read as HTML")
     warnings += guesses
     if kind == "html":
         return _from_html(path.name, text, digest, warnings)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if kind == "text":
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise DocumentError(f"{path}: holds nothing but white space", hint="Give a file with text in it.")
-    return Document(path.name, text, digest, "text", _by_line(text), warnings)
+    return _as_it_is(path.name, text, digest, kind, warnings)
 
 
 def read_text(text: str, name: str = "text") -> Document:
@@ -102,9 +113,10 @@ def read_text(text: str, name: str = "text") -> Document:
     'EPS\\n0.41'
     """
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    if _KINDS.get(Path(name).suffix.lower()) == "html":
+    kind = _KINDS.get(Path(name).suffix.lower())
+    if kind == "html":
         return _from_html(name, text, digest, ())
-    return Document(name, text, digest, "text", _by_line(text))
+    return _as_it_is(name, text, digest, "markdown" if kind == "markdown" else "text", ())
 
 
 def _load(path: Path) -> bytes:
@@ -131,16 +143,47 @@ def _kind(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
     suffix = path.suffix.lower()
     kind = _KINDS.get(suffix, "text") if suffix else "text"
     is_pdf = b"%PDF-" in data[:1024]
+    if kind == "docx":
+        _check_word(path, data)
     if kind == "pdf" and not is_pdf:
         raise DocumentError(
             f"{path}: no PDF, though its name ends in .pdf", hint="Fetch it again: it may be an error page."
         )
     if suffix and suffix not in _KINDS and not is_pdf:
-        hint = f"Convert it first, or rename it if it is one of these. {_READABLE}"
+        hint = f"Convert it first, or rename it if it is one of these. {READABLE}"
         raise DocumentError(f"{path}: files of type {suffix!r} cannot be read", hint=hint)
     if is_pdf and kind != "pdf":
         return "pdf", ("holds a PDF; read as PDF",)
     return kind, ()
+
+
+def _check_word(path: Path, data: bytes) -> None:
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        raise DocumentError(
+            f"{path}: encrypted, or in the old .doc format",
+            hint="Save a copy as .docx without a password, then read that.",
+        )
+    if not data.startswith(b"PK"):
+        hint = "Fetch it again: it may be an error page, or a file that was renamed."
+        raise DocumentError(f"{path}: no Word document, though its name ends in .docx", hint=hint)
+
+
+def _as_it_is(name: str, text: str, digest: str, kind: str, warnings: tuple[str, ...]) -> Document:
+    if kind != "markdown":
+        return Document(name, text, digest, kind, _by_line(text, {}), warnings)
+    from modelyard.extraction.readers.markdown import table_rows
+
+    return Document(name, text, digest, kind, _by_line(text, table_rows(text)), warnings)
+
+
+def _from_docx(name: str, data: bytes, digest: str, warnings: tuple[str, ...]) -> Document:
+    from modelyard.extraction.readers.docx import read_docx
+
+    lines, said = read_docx(data, name)
+    if not lines:
+        hint = "A document of pictures has to be read by OCR first."
+        raise DocumentError(f"{name}: the document holds no text", hint=hint)
+    return _assemble(name, digest, "docx", lines, (*warnings, *said))
 
 
 def _from_html(name: str, text: str, digest: str, warnings: tuple[str, ...]) -> Document:
@@ -192,12 +235,12 @@ def _assemble(
     return Document(name, text, digest, kind, kept, warnings)
 
 
-def _by_line(text: str) -> tuple[Segment, ...]:
-    segments: list[Segment] = []
-    start = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        end = min(start + len(line) + 1, len(text))
-        if start < end:
-            segments.append(Segment(start, end, f"line {number}"))
-        start = end
-    return tuple(segments)
+def _by_line(text: str, rows: Mapping[int, str]) -> tuple[Segment, ...]:
+    """A segment a line, its end included; `rows` are the lines that belong to tables."""
+    ends = [*(match.end() for match in _LINE_END.finditer(text)), len(text)]
+    starts = [0, *ends]
+    return tuple(
+        Segment(start, end, f"line {number} ({rows[number]})" if number in rows else f"line {number}")
+        for number, (start, end) in enumerate(zip(starts, ends, strict=False), 1)
+        if start < end
+    )

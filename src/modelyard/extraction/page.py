@@ -5,18 +5,16 @@ It loads nothing from outside, and everything that comes from a document or a mo
 
 from __future__ import annotations
 
-import base64
 import datetime
 import functools
-import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from modelyard.extraction.pages.markup import digest, environment, show, trusted
 from modelyard.extraction.result import DocumentResult, Extraction, FieldResult
 from modelyard.extraction.schema import ExtractionSchema
 
@@ -29,7 +27,7 @@ Verdict = Literal["right", "wrong", "not found", "unreadable"]
 VERDICTS: tuple[Verdict, ...] = ("right", "wrong", "not found", "unreadable")
 _STATUSES = ("found", "ungrounded", "not found", "unreadable")
 _SIGNS = {"right": "✓", "wrong": "✗", "found": "✓", "ungrounded": "!", "not found": "–", "unreadable": "?"}
-_COLOURS = 6  # in page.css
+_COLOURS = 6  # in base.css
 
 _SHORT_LINES, _SHORT_CHARACTERS = 60, 6000  # a text up to here is shown whole
 _AROUND_LINES, _AROUND_CHARACTERS = 12, 3000  # shown before and after a quote
@@ -183,8 +181,8 @@ def render_page(
             fingerprints=[one for run in runs if (one := run.extraction.fingerprint)],
             version=__version__,
             made=made or datetime.datetime.now(tz=datetime.UTC).astimezone().date(),
-            script=_trusted(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            script=trusted(script),
+            script_hash=digest(script),
         )
     )
 
@@ -297,14 +295,14 @@ def _section(
         for run, (model, result) in enumerate(results):
             one = result.fields.get(name) or FieldResult(None, None, None, None, "not_found")
             # A span is of this text only when the model read this very text.
-            quote = _quote(one, run, counted + 1, f"{model}: {name} = {_show(one.value)}", len(text))
+            quote = _quote(one, run, counted + 1, f"{model}: {name} = {show(one.value)}", len(text))
             if quote is not None and result.text_sha256 == digest:
                 quotes.append(quote)
                 counted += 1
             else:
                 quote = None
             cells.append(_cell(one, verdicts[run].get(name), quote))
-        label = _show(known.values[name]) if name in known.values else None
+        label = show(known.values[name]) if name in known.values else None
         rows.append(_Row(name, units.get(name), label, tuple(cells)))
     section = _Section(
         results[0][1].document, known.source, tuple(rows), parts(text, quotes) if text else (), tuple(results)
@@ -321,7 +319,7 @@ def _quote(one: FieldResult, run: int, number: int, title: str, length: int) -> 
 def _cell(one: FieldResult, verdict: Verdict | None, quote: Quote | None) -> _Cell:
     outcome = verdict or {"not_found": "not found", "failed": "unreadable"}.get(one.status, one.status)
     return _Cell(
-        value=_show(one.value),
+        value=show(one.value),
         outcome=outcome,
         sign=_SIGNS[outcome],
         ungrounded=one.status == "ungrounded",
@@ -338,36 +336,6 @@ def _summary(run: PageRun, at: int, sections: Sequence[_Section], columns: Seque
     return _Summary(run.model, tuple(counts[one] for one in columns), ungrounded, seconds)
 
 
-def _show(value: Any) -> str:
-    """A value as people write it.
-
-    >>> _show(-0.41), _show(12.0), _show(0.1 + 0.2), _show(None), _show(["a", "b"])
-    ('-0.41', '12', '0.3', '–', '["a", "b"]')
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and abs(value) < 1e15:
-        return str(int(value)) if value.is_integer() else f"{value:.12g}"
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
 @functools.cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _trusted(script: str) -> str:
-    """Our own script, which is not to be escaped; nothing of a document or a model ever comes here."""
-    from markupsafe import Markup
-
-    return Markup(script)  # noqa: S704  (read from page.js)
+    return environment(Path(__file__).parent)

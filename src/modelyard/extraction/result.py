@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from modelyard.errors import ModelyardError
 from modelyard.extraction.schema import ExtractionSchema
-from modelyard.types import Fingerprint, Result
+from modelyard.types import Fingerprint, Token
 
 Status = Literal["found", "ungrounded", "not_found", "unreadable", "failed", "unresolved"]
 """`found`: the quote is in the text. `ungrounded`: a value whose quote is not. `not_found`: the model says
@@ -117,14 +117,33 @@ class FieldResult:
 
 
 @dataclass(slots=True, frozen=True)
+class VoterReply:
+    """What one voter was asked about one document, and what it said.
+
+    Attributes:
+        finish: `stop`, or `length` where the reply was cut.
+        kept: whether the answer was there before and nothing was asked.
+    """
+
+    voter: str
+    prompt: str = field(repr=False)
+    text: str = field(repr=False)
+    tokens: tuple[Token, ...] = field(repr=False)
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    kept: bool = False
+
+
+@dataclass(slots=True, frozen=True)
 class DocumentResult:
     """What was read from one document.
 
     Attributes:
         text: what the spans point into.
-        prompt: what the model was given; of several voters, the first's.
-        result: its answer with tokens, usage and timings; where there is none, `failure` says why, and
-            `error` the same in one line.
+        replies: what each voter said; where there are none, `failure` says why, and `error` the same in one
+            line.
         read: the character ranges of the text that some voter read; empty where nothing was.
     """
 
@@ -133,13 +152,16 @@ class DocumentResult:
     fields: dict[str, FieldResult]
     warnings: tuple[str, ...]
     seconds: float
-    reply: str
     text: str = field(repr=False)
     error: str | None = None
-    prompt: str = field(default="", repr=False)
-    result: Result | None = field(default=None, repr=False)
     failure: ModelyardError | None = field(default=None, repr=False)
     read: tuple[tuple[int, int], ...] = ()
+    replies: tuple[VoterReply, ...] = field(default=(), repr=False)
+
+    @property
+    def reply(self) -> str:
+        """What the first voter said; empty where there is nothing."""
+        return self.replies[0].text if self.replies else ""
 
     def to_dict(self, *, text: bool = False) -> dict[str, Any]:
         """Plain data; without the text unless asked for it."""
@@ -172,8 +194,8 @@ class Extraction:
     """The documents in the order in which they were given, and what read them.
 
     Attributes:
-        schema: the fields, None in results from before there were any others.
         records: what documents of the same thing came to, where they were merged.
+        voters: who was asked.
     """
 
     task: str

@@ -104,8 +104,8 @@ def answer_schema(
             "quote": {"type": ["string", "null"], "maxLength": longest_quote},
             "value": _or_null(schema.json_schema["properties"][field.name], field),
         }
-        properties[field.name] = _closed_object(parts if quote_first else dict(reversed(parts.items())))
-    return _closed_object(properties)
+        properties[field.name] = closed_object(parts if quote_first else dict(reversed(parts.items())))
+    return closed_object(properties)
 
 
 def coerce(field: Field, raw: object) -> tuple[Any, str | None]:
@@ -123,7 +123,8 @@ def coerce(field: Field, raw: object) -> tuple[Any, str | None]:
     return _COERCIONS[field.type](raw)
 
 
-def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
+def closed_object(properties: dict[str, Any]) -> dict[str, Any]:
+    """A JSON Schema of an object with these keys and no others."""
     return {
         "type": "object",
         "properties": properties,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.errors import InvalidArgumentError, SchemaError
+from modelyard.extraction.merging.rules import MergeRules, read_rules
 from modelyard.extraction.schema import ExtractionSchema, read_schema
 from modelyard.extraction.taskfile import DataRow, TaskFile, find_task, shipped_tasks
 from modelyard.extraction.template import render
@@ -22,7 +23,17 @@ COMMON = frozenset(
     ("name", "title", "description", "kind", "data", "weight", "tier", "limits", "score", "source", "licence")
 )
 """The keys of every kind of task; those about measuring are read by `modelyard.bench`."""
-_KEYS = COMMON | {"instructions", "fields", "schema", "terms", "examples", "tolerance", "parameters"}
+_KEYS = COMMON | {
+    "instructions",
+    "fields",
+    "schema",
+    "terms",
+    "avoid",
+    "merge",
+    "examples",
+    "tolerance",
+    "parameters",
+}
 _ROW = frozenset(("file", "labels", "source", "kind", "id", "document", "demo"))
 
 
@@ -57,6 +68,8 @@ class Task:
 
     Attributes:
         terms: words that passages about the fields hold, for documents that do not fit whole.
+        avoid: words of lines that look like the fields and are not meant.
+        rules: how candidates that differ are settled.
         tolerance: largest difference at which two numbers count as the same.
         parameters: what has to be said each time (`bind`), and stands in the instructions as `{{ name }}`.
     """
@@ -71,6 +84,8 @@ class Task:
     documents: tuple[LabelledDocument, ...] = field(default=(), repr=False)
     tolerance: float = 0.0
     parameters: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    rules: MergeRules = field(default_factory=MergeRules)
 
     @property
     def search_terms(self) -> tuple[str, ...]:
@@ -153,12 +168,23 @@ def read_task(file: TaskFile) -> Task:
         documents=tuple(_document(file, row, parameters) for row in file.rows),
         tolerance=file.number("tolerance", 0.0),
         parameters=parameters,
+        avoid=file.texts("avoid"),
+        rules=_rules(file),
     )
 
 
 def task_of(schema: ExtractionSchema) -> Task:
     """The plain task of a schema alone."""
     return Task(schema.name, schema)
+
+
+def _rules(file: TaskFile) -> MergeRules:
+    """The key `merge`; two numbers are the same within the task's tolerance unless it says another."""
+    tolerance = file.number("tolerance", 0.0)
+    given = file.values.get("merge") or {}
+    if isinstance(given, dict) and "tolerance" not in given:
+        given = {**given, "tolerance": tolerance}
+    return read_rules(given, file.error)
 
 
 def _schema(file: TaskFile) -> ExtractionSchema:

@@ -1,7 +1,6 @@
 """What was found beside what was expected: single values, the number of a reply, and whole structures.
 
 values      whether two values are the same: numbers, dates, texts, each in its own way
-dates       the usual ways to write a day
 reading     the one number that a reply in free words gives
 marks       what a reply calls its answer
 asides      figures of a reply that are no answer: dates, quarters, the names of forms

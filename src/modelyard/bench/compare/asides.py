@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from modelyard.bench.compare.dates import MONTH
+from modelyard.extraction.dates import MONTH
 
 _A_YEAR = r"(?:19|20)[0-9]{2}(?![0-9]|[.,][0-9]|\s?%)"
 _ALONE = r"(?<![\w.,$€£¥-])"

@@ -14,8 +14,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from modelyard.bench.compare.dates import parse_date
 from modelyard.errors import InvalidArgumentError
+from modelyard.extraction.dates import parse_date
 from modelyard.extraction.numbers import numbers, parse_number
 
 _LOOKS = str.maketrans(

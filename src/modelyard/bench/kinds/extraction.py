@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from modelyard.bench.compare import same, score_fields
 from modelyard.bench.kinds.prompted import described, limits
 from modelyard.bench.outcome import Judgement, Outcome
-from modelyard.bench.task import Asked, BenchTask, Sample, from_result
-from modelyard.errors import EngineError
-from modelyard.extraction.ask import PASSAGE_TOKENS, extract_one
+from modelyard.bench.task import Asked, BenchTask, Sample
+from modelyard.extraction.ask import PASSAGE_TOKENS, VOTERS, extract_one
+from modelyard.extraction.asking.voters import read_voters
 from modelyard.extraction.result import DocumentResult, FieldResult
 from modelyard.extraction.schema import Field
 from modelyard.extraction.task import LabelledDocument, Task, read_task
@@ -81,11 +80,11 @@ class ExtractionTask(BenchTask):
     async def ask(self, llm: LLM, sample: Sample, *, seed: int | None = None, exact: bool = False) -> Asked:
         document = self._documents[sample.id]
         began = time.perf_counter()
-        read = await extract_one(document.path, self.task.bind(document.values), llm)
-        if read.result is None:
-            raise read.failure or EngineError(f"{read.document}: there is no answer", hint="")
-        asked = from_result(read.result, read.prompt, time.perf_counter() - began, extra=read)
-        return replace(asked, warnings=read.warnings)
+        task = self.task.bind(document.values)
+        read = await extract_one(document.path, task, llm, voters=read_voters(VOTERS))
+        if read.failure is not None:
+            raise read.failure
+        return _asked(read, time.perf_counter() - began)
 
     def judge(self, sample: Sample, asked: Asked) -> Judgement:
         read: DocumentResult = asked.extra
@@ -127,10 +126,28 @@ class ExtractionTask(BenchTask):
         return digest(
             task.schema.json_schema, task.instructions, list(task.search_terms), task.tolerance,
             [[one.text, dict(one.answer)] for one in task.examples], list(task.parameters), PASSAGE_TOKENS, task.name,
+            [one.name for one in read_voters(VOTERS)], list(task.avoid),
         )  # fmt: skip
 
 
 _ORDER: tuple[Outcome, ...] = ("failed", "cut short", "unreadable", "wrong", "not answered", "right")
+
+
+def _asked(read: DocumentResult, seconds: float) -> Asked:
+    """What the store keeps: of several voters the prompts and answers one after another."""
+    several = len(read.replies) > 1
+    cut = any(one.finish == "length" for one in read.replies)
+    return Asked(
+        prompt="\n\n".join(f"[{one.voter}]\n{one.prompt}" if several else one.prompt for one in read.replies),
+        answer="\n\n".join(f"[{one.voter}] {one.text}" if several else one.text for one in read.replies),
+        finish="length" if cut else "stop",
+        tokens=tuple((token.text, token.logprob) for one in read.replies for token in one.tokens),
+        seconds=seconds,
+        prompt_tokens=sum(one.prompt_tokens for one in read.replies),
+        completion_tokens=sum(one.completion_tokens for one in read.replies),
+        warnings=read.warnings,
+        extra=read,
+    )
 
 
 def _whole(parts: Sequence[Outcome]) -> Outcome:

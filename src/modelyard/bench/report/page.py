@@ -5,10 +5,8 @@ It loads nothing from outside, and everything that comes from a model or a docum
 
 from __future__ import annotations
 
-import base64
 import datetime
 import functools
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from modelyard.bench.outcome import OUTCOMES
 from modelyard.bench.report import figures, notes, standings
 from modelyard.bench.report.plot import Plot, Point, scatter
-from modelyard.bench.report.samples import pack, script_json
+from modelyard.bench.report.samples import pack
+from modelyard.extraction.pages.markup import digest, environment, join_scripts, script_json, trusted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("store.js", "matching.js", "list.js", "tokens.js", "detail.js", "page.js")
-_COLOURS = 6  # in page.css
+_SCRIPTS = ("dom.js", "store.js", "matching.js", "list.js", "tokens.js", "detail.js", "page.js")
+_COLOURS = 6  # in base.css
 _WIDE, _NARROW = (548.0, 340.0), (356.0, 320.0)  # a plot on a desk and on a phone
 
 
@@ -52,7 +51,7 @@ def render_page(result: Mapping[str, Any]) -> str:
     colours = {alias: at % _COLOURS for at, alias in enumerate(names)}
     groups = standings.groups(head["models"])
     packed = pack(result)
-    script = _script()
+    script = join_scripts(_FOLDER, _SCRIPTS)
     return (
         _environment()
         .get_template("page.html")
@@ -69,11 +68,11 @@ def render_page(result: Mapping[str, Any]) -> str:
             charts=_charts(head["models"], names, colours),
             created=_date(head["run"]["created"]),
             samples=len(result.get("samples", ())),
-            words=_trusted(script_json(_words(head, names, colours))),
-            index=_trusted(packed.index),
+            words=trusted(script_json(_words(head, names, colours))),
+            index=trusted(packed.index),
             blocks=packed.blocks,
-            script=_trusted(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            script=trusted(script),
+            script_hash=digest(script),
         )
     )
 
@@ -150,22 +149,8 @@ def _along(given: float | None, axis: tuple[float, float]) -> float:
 
 
 @functools.cache
-def _script() -> str:
-    parts = "\n".join((_FOLDER / name).read_text("utf-8") for name in _SCRIPTS)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
-
-
-@functools.cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    found = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    found = environment(_FOLDER)
     found.globals.update(
         figures=figures,
         notes=notes,
@@ -174,10 +159,3 @@ def _environment() -> Environment:
         along=_along,
     )
     return found
-
-
-def _trusted(script: str) -> str:
-    """Our own script, and JSON in which nothing can end its element; neither is to be escaped."""
-    from markupsafe import Markup
-
-    return Markup(script)  # noqa: S704  (read from the package, or made by `script_json`)

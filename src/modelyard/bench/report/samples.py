@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from typing import Any
 
 from modelyard.bench.outcome import OUTCOMES
 from modelyard.bench.report.figures import brief, shortened, value
+from modelyard.extraction.pages.markup import script_json
 
 BLOCK = 100
 """How many answers a block has, about: all answers to one question stand in the same."""
 
 _SHORT = 60  # characters of a value in the list
 _IMPOSSIBLE = -100.0  # stands for the logarithm of 0, which JSON cannot say
-_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,15 +44,6 @@ class _Question:
     def first(self) -> Mapping[str, Any]:
         """The answer whose prompt and label stand for all."""
         return self.answers[0]
-
-
-def script_json(data: Any) -> str:
-    """JSON that can stand inside of a `<script>`: pure ASCII, and nothing in it can end the element.
-
-    >>> script_json("</script><!--")
-    '"\\\\u003c/script\\\\u003e\\\\u003c!--"'
-    """
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
 
 
 def pack(result: Mapping[str, Any]) -> Packed:

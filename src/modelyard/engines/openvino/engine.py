@@ -35,6 +35,7 @@ from modelyard.engines.openvino.scorer import Scorer
 from modelyard.engines.openvino.settings import OPTIONS, Settings
 from modelyard.engines.openvino.sight import Looked, Sight
 from modelyard.engines.openvino.threads import in_passing_thread
+from modelyard.engines.scoring import ScoringQueue
 from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.errors import EngineCrashedError, InvalidArgumentError, UnsupportedError
@@ -95,7 +96,9 @@ class OpenVINOEngine(Engine):
         self._eos = frozenset(self._facts["eos"])
         self._pipeline = pipeline
         self._scorers: dict[bool, Scorer] = {}  # by whether its numbers are exact
-        self._scorer_lock = threading.Lock()
+        self._scoring: ScoringQueue[bool] = ScoringQueue(
+            self._scores, tokens=0, name=f"scoring:{model.spec.alias}"
+        )
         backend = PipelineBackend(pipeline, self._tokenizer_lock)
         self._loop = StepLoop(backend, name=f"openvino:{model.spec.alias}")
 
@@ -180,7 +183,8 @@ class OpenVINOEngine(Engine):
     ) -> tuple[Score, ...]:
         self.refuse_adapter(adapter)
         texts = check_continuations(continuations)
-        return await asyncio.to_thread(self._score, prompt, texts, exact)
+        pairs = await asyncio.to_thread(self._pairs, prompt, texts)
+        return await self._scoring.score(pairs, exact, alone=exact)
 
     @property
     def tokenizer_info(self) -> TokenizerInfo:
@@ -206,7 +210,7 @@ class OpenVINOEngine(Engine):
     ) -> tuple[Score, ...]:
         self.refuse_adapter(adapter)
         checked = check_pairs(pairs, self.tokenizer_info)
-        return await asyncio.to_thread(self._score_pairs, checked, exact)
+        return await self._scoring.score(checked, exact, alone=exact)
 
     async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
         bos, eos = self._tokenizer.get_bos_token(), self._tokenizer.get_eos_token()
@@ -217,6 +221,7 @@ class OpenVINOEngine(Engine):
         return await asyncio.to_thread(lambda: self._encode(prompt).tokens)
 
     def close(self) -> None:
+        self._scoring.close()
         self._loop.close()
         self._pipeline = None
         self._scorers.clear()
@@ -316,30 +321,26 @@ class OpenVINOEngine(Engine):
 
     # -- scoring ---------------------------------------------------------------------------------------
 
-    def _score(
-        self, prompt: str | Sequence[Message], continuations: tuple[str, ...], exact: bool
-    ) -> tuple[Score, ...]:
+    def _pairs(self, prompt: str | Sequence[Message], continuations: tuple[str, ...]) -> list[Pair]:
         read = self._encode(prompt)
         if read.looked is not None and read.looked.images:
             raise UnsupportedError(
                 "engine openvino scores no text behind images", hint="Use engine: transformers for that."
             )
-        pairs = cut(
+        return cut(
             read.text,
             continuations,
             lambda part: self._ids(part, special=read.special).tolist(),
             self._facts["context_length"],
         )
-        return self._score_pairs(pairs, exact)
 
-    def _score_pairs(self, pairs: Sequence[Pair], exact: bool) -> tuple[Score, ...]:
-        with self._scorer_lock:
-            if self._pipeline is None:
-                raise EngineCrashedError("the model was unloaded before the scoring began")
-            if exact not in self._scorers:
-                made = in_passing_thread(lambda: Scorer(self.folder, self._settings, exact=exact))
-                self._scorers[exact] = made
-            return self._scorers[exact].score(pairs)
+    def _scores(self, pairs: Sequence[Pair], exact: bool) -> tuple[Score, ...]:
+        if self._pipeline is None:
+            raise EngineCrashedError("the model was unloaded before the scoring began")
+        if exact not in self._scorers:
+            made = in_passing_thread(lambda: Scorer(self.folder, self._settings, exact=exact))
+            self._scorers[exact] = made
+        return self._scorers[exact].score(pairs)
 
 
 def _looks(request: Request) -> bool:

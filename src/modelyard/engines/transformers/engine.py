@@ -19,6 +19,7 @@ from modelyard.engines.base import MOST_TOP_LOGPROBS, Capabilities, Engine, Memo
 from modelyard.engines.chat import rendered
 from modelyard.engines.continuations import Pair, check_pairs
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
+from modelyard.engines.scoring import ScoringQueue
 from modelyard.engines.steploop import Job, StepLoop
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.engines.transformers.settings import OPTIONS, Settings
@@ -29,6 +30,8 @@ from modelyard.types import Adapter, Chunk, Message, Request, Score, TokenizerIn
 if TYPE_CHECKING:
     from modelyard.engines.transformers.instance import Instance
 
+_Scored = tuple[Adapter | None, bool]
+"""How something is scored: the adapter, and whether exactly."""
 _NEEDED = ("torch", "transformers", "llguidance")
 
 
@@ -47,6 +50,9 @@ class TransformersEngine(Engine):
         self._instance: Instance | None = Instance(model, settings)
         self._facts = self._instance.facts
         self._lock = threading.Lock()
+        self._scoring: ScoringQueue[_Scored] = ScoringQueue(
+            self._scores, tokens=settings.prompt_tokens, name=f"scoring:{model.spec.alias}"
+        )
         self._loop: StepLoop | None = None
         if self._facts.kind != "embedding":
             self._loop = StepLoop(self._instance.backend(), name=f"transformers:{model.spec.alias}")
@@ -114,7 +120,9 @@ class TransformersEngine(Engine):
         exact: bool = True,
     ) -> tuple[Score, ...]:
         texts = check_continuations(continuations)
-        return await asyncio.to_thread(self._score, prompt, texts, adapter)
+        self._check_scores()
+        pairs = await asyncio.to_thread(self._open().pairs, prompt, texts)
+        return await self._scoring.score(pairs, (adapter, exact), alone=exact)
 
     @property
     def tokenizer_info(self) -> TokenizerInfo:
@@ -132,7 +140,7 @@ class TransformersEngine(Engine):
         self._check_scores()
         instance = self._open()
         checked = check_pairs(pairs, instance.tokenizer_info)
-        return await asyncio.to_thread(instance.score_pairs, checked, adapter)
+        return await self._scoring.score(checked, (adapter, exact), alone=exact)
 
     async def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
         info, sees = self.tokenizer_info, self._facts.kind == "vision"
@@ -148,6 +156,7 @@ class TransformersEngine(Engine):
         return await asyncio.to_thread(lambda: len(self._open().prompts.read(prompt).ids))
 
     def close(self) -> None:
+        self._scoring.close()
         if self._loop is not None:
             self._loop.close()
         with self._lock:
@@ -196,11 +205,9 @@ class TransformersEngine(Engine):
 
     # -- scoring ---------------------------------------------------------------------------------------
 
-    def _score(
-        self, prompt: str | Sequence[Message], continuations: tuple[str, ...], adapter: Adapter | None
-    ) -> tuple[Score, ...]:
-        self._check_scores()
-        return self._open().score(prompt, continuations, adapter)
+    def _scores(self, pairs: Sequence[Pair], how: _Scored) -> tuple[Score, ...]:
+        adapter, exact = how
+        return self._open().score(pairs, adapter, together=not exact)
 
     def _check_scores(self) -> None:
         if self._facts.kind == "embedding":

@@ -66,6 +66,7 @@ class Instance:
     def __init__(self, model: Model, settings: Settings) -> None:
         loaded = load(model, settings)
         self.net = Net(loaded.model)
+        self.tokens = settings.prompt_tokens
         self._tokenizer = loaded.tokenizer
         self.facts = _facts(model, loaded, settings)
         self.prompts = Prompts(
@@ -151,30 +152,35 @@ class Instance:
         row = Row(job=None, ids=read.ids, choice=choice, budget=budget, inputs=read.inputs, adapter=adapter)  # type: ignore[arg-type]
         return row, relaxed
 
-    def score(
-        self, prompt: str | Sequence[Message], continuations: Sequence[str], adapter: Adapter | None
-    ) -> tuple[Score, ...]:
-        """The continuations' logprobs."""
+    def pairs(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[Pair]:
+        """A prompt and its continuations as tokens.
+
+        Raises:
+            UnsupportedError: the prompt has images.
+            PromptTooLongError: a text is longer than the context.
+        """
         read = self.prompts.read(prompt)
         if read.inputs:
             raise UnsupportedError("a prompt with images cannot be scored", hint="Leave the images out.")
         context = self.facts.context
         if self._start is None:
-            pairs = cut(
+            return cut(
                 read.text, continuations, lambda text: self.prompts.ids(text, special=read.special), context
             )
-            return self.score_pairs(pairs, adapter)
         tails = [self._target(one) for one in continuations]
         longest = max(len(read.ids), *map(len, tails))
         if longest > context:
             raise PromptTooLongError(f"a text has {longest} tokens, the context holds {context}")
-        return self.score_pairs([(tuple(read.ids), tail) for tail in tails], adapter)
+        return [(tuple(read.ids), tail) for tail in tails]
 
-    def score_pairs(self, pairs: Sequence[Pair], adapter: Adapter | None) -> tuple[Score, ...]:
-        """The logprobs of continuations that are tokens already."""
+    def score(
+        self, pairs: Sequence[Pair], adapter: Adapter | None, *, together: bool = False
+    ) -> tuple[Score, ...]:
+        """The logprobs of continuations that are tokens already; `together` reads short prompts in one pass."""
         plain = isinstance(self._machine, SharedMachine)
         name = None if adapter is None else self.net.adapter(adapter)
-        return Scorer(self.net, start=self._start, plain=plain, adapter=name).score(pairs)
+        made = Scorer(self.net, start=self._start, plain=plain, adapter=name, tokens=self.tokens)
+        return made.score(pairs, together=together)
 
     def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """One vector a text."""

@@ -1,4 +1,7 @@
-"""HTML as lines: what a reader of the page sees, tables row by row, each line with its element's path.
+"""HTML as lines: what a reader of the page sees, tables row by row, each line with the element it is from.
+
+Elements are counted as a reader would: `paragraph 12`, `heading 2`, `list item 3`, `table 3, row 7`. Tables
+that only lay out a page, those with tables in them, are read as blocks and not counted.
 
 >>> [line.text for line in read_html("<p>Net&nbsp;loss</p><table><tr><td>EPS<td>$<td>0.41</table>")]
 ['Net loss', '', 'EPS | $0.41', '']
@@ -7,12 +10,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from lxml import etree
 
 from modelyard.errors import DocumentError
 from modelyard.extraction.readers import tables
+from modelyard.extraction.readers.line import Line, Places
+from modelyard.extraction.readers.notes import is_mark
 from modelyard.extraction.readers.tables import Cell
 
 _DROPPED = frozenset(
@@ -35,16 +41,7 @@ _HIDING = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 # XML and libxml2 hold no control characters, and a zero byte would end the document there.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
-_RAISED_AFTER = re.compile(r"[\d)%]\Z")
 _WIDEST_SPAN = 1000
-_LONGEST_PATH = 64
-
-
-class Line(NamedTuple):
-    """One line of the derived text, and the path of its element."""
-
-    text: str
-    where: str
 
 
 def read_html(source: str) -> list[Line]:
@@ -77,25 +74,23 @@ def _parse(source: str) -> Any:
 class _Table:
     """The rows of the table being read."""
 
-    __slots__ = ("carried", "cell", "column", "inside", "rows", "wheres")
+    __slots__ = ("carried", "cell", "column", "name", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.rows: list[list[Cell]] = []
-        self.wheres: list[str] = []
         self.carried: list[tuple[int, int, int]] = []  # (start, end, rows left) of cells with a rowspan
         self.cell: tuple[int, int] | None = None
         self.column = 0
-        self.inside = False
 
-    def begin_row(self, where: str) -> None:
+    def begin_row(self) -> None:
         self.rows.append([])
-        self.wheres.append(where)
         self.column = 0
-        self.carried = [(start, end, left - 1) for start, end, left in self.carried if left > 0]
+        self.carried = [(start, end, left - 1) for start, end, left in self.carried if left > 1]
 
-    def begin_cell(self, columns: int, rows: int, where: str) -> None:
+    def begin_cell(self, columns: int, rows: int) -> None:
         if not self.rows:
-            self.begin_row(where)
+            self.begin_row()
         moved = True
         while moved:
             moved = False
@@ -112,6 +107,12 @@ class _Table:
             self.rows[-1].append(Cell(*self.cell, text))
             self.cell = None
 
+    def lines(self) -> Iterator[Line]:
+        """The lines of its rows; a row of a table with one column may have several."""
+        for number, text in enumerate(tables.lines(self.rows), 1):
+            where = f"{self.name}, row {number}"
+            yield from (Line(part, where) for part in text.split("\n") if part.strip())
+
 
 class _Page:
     """Walks the tree once and collects lines."""
@@ -119,8 +120,9 @@ class _Page:
     def __init__(self, root: Any) -> None:
         self.lines: list[Line] = []
         self._inline: list[str] = []
-        self._path: list[str] = []
-        self._counts: list[dict[str, int]] = [{}]
+        self._places = Places()
+        self._items: list[str] = []  # the list items that are open
+        self._headings = 0
         self._pre = 0
         self._table: _Table | None = None
         self._layout = {outer for table in root.iter("table") for outer in table.iterancestors("table")}
@@ -148,14 +150,12 @@ class _Page:
 
     def _begin(self, element: Any) -> None:
         tag = element.tag
-        number = self._counts[-1][tag] = self._counts[-1].get(tag, 0) + 1
         if tag in _BLOCKS:
             self._break()
-        self._path.append(f"{tag}[{number}]")
-        self._counts.append({})
         if tag == "br":
             self._inline.append("\n")
         elif tag == "li":
+            self._items.append(self._places.next("list item"))
             self._inline.append("- ")
         elif tag == "pre":
             self._pre += 1
@@ -165,6 +165,7 @@ class _Page:
             self._begin_table_part(element, tag)
         elif tag in _HEADINGS:
             self._blank()
+            self._headings += 1
         self._say(element.text)
 
     def _end(self, element: Any) -> None:
@@ -177,36 +178,43 @@ class _Page:
             self._break()
         if tag == "pre":
             self._pre -= 1
-        self._path.pop()
-        self._counts.pop()
+        elif tag == "li":
+            self._items.pop()
+        elif tag in _HEADINGS:
+            self._headings -= 1
 
     def _begin_table_part(self, element: Any, tag: str) -> None:
         if tag == "table":
             if element not in self._layout:
                 self._blank()
-                self._table = _Table()
+                self._table = _Table(self._places.next("table"))
         elif self._table is None:
             return
         elif tag == "tr":
-            self._table.begin_row(self._where())
+            self._table.begin_row()
         else:
-            self._table.begin_cell(_span(element, "colspan"), _span(element, "rowspan"), self._where())
+            self._table.begin_cell(_span(element, "colspan"), _span(element, "rowspan"))
 
     def _end_table(self, element: Any) -> None:
         self._break()
         if self._table is None or element in self._layout:
             return
         table, self._table = self._table, None
-        for text, where in zip(tables.lines(table.rows), table.wheres, strict=True):
-            self.lines += [Line(part, where) for part in text.split("\n") if part.strip()]
+        self.lines += table.lines()
         self._blank()
 
     def _raise(self, element: Any) -> None:
-        """Keeps a raised figure apart from the number before it: 1.20 with note 1 is not 1.201."""
-        before = "".join(self._inline[-3:]).rstrip()
-        raised = "".join(element.itertext()).strip()
-        if raised and _RAISED_AFTER.search(before):
-            self._inline.append("^" if element.tag == "sup" else "_")
+        """Keeps a note's mark apart from what it stands behind: 1.20 with note 1 is not 1.201."""
+        before = "".join(self._inline[-3:])
+        raised = "".join(element.itertext())
+        if element.tag == "sub":
+            if raised.strip() and before.rstrip()[-1:].isdigit():
+                self._inline.append("_")
+        elif is_mark(before, raised):
+            while not (last := self._inline.pop().rstrip(" \xa0")):
+                pass
+            self._inline += [last, "^"]
+            element.text = (element.text or "").lstrip()
 
     def _say(self, text: str | None) -> None:
         if text:
@@ -227,29 +235,39 @@ class _Page:
         elif self._table is not None:
             stray = self._take()  # a caption, or text that stands between the cells
             if stray:
-                self._table.begin_row(self._where())
+                self._table.begin_row()
                 self._table.rows[-1].append(Cell(0, 1, "\n".join(stray)))
         else:
             self._flush()
 
     def _flush(self) -> None:
-        if self._inline:
+        if not self._inline:
+            return
+        taken = self._take()
+        if any(taken):
             where = self._where()
-            for text in self._take():
-                if text or not self._ends_blank():
-                    self.lines.append(Line(text, where))
+            self.lines += [Line(text, where) for text in _without_double_blanks(taken, self._ends_blank())]
 
     def _blank(self) -> None:
         if self._table is None:
             self._flush()
             if not self._ends_blank():
-                self.lines.append(Line("", self._where()))
+                self.lines.append(Line("", self.lines[-1].where))
 
     def _ends_blank(self) -> bool:
         return not self.lines or not self.lines[-1].text
 
     def _where(self) -> str:
-        return "/" + "/".join(self._path[:_LONGEST_PATH])
+        if self._headings:
+            return self._places.next("heading")
+        return self._items[-1] if self._items else self._places.next("paragraph")
+
+
+def _without_double_blanks(texts: Iterable[str], blank: bool) -> Iterator[str]:
+    for text in texts:
+        if text or not blank:
+            yield text
+        blank = not text
 
 
 def _hidden(element: Any) -> bool:

@@ -1,4 +1,4 @@
-"""PDF as lines: each page's text by visual line, wide gaps as ` | `, so that tables stay tables.
+"""PDF as lines: each page's text by visual line, tables with ` | ` between their columns.
 
 Two columns of prose are read one after the other. Where a page's text is turned, its order is pdfium's own.
 """
@@ -17,13 +17,14 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from modelyard.errors import DocumentError
-from modelyard.extraction.readers import tables
-from modelyard.extraction.readers.tables import Cell
+from modelyard.extraction.readers import columns
+from modelyard.extraction.readers.notes import is_mark
 
 _LOCK = threading.Lock()  # pdfium is not thread-safe
 _WORD_GAP = 0.22  # in heights of a line
 _CELL_GAP = 1.4
 _SAME_LINE = 0.5
+_SMALL, _HIGH = 0.85, 0.1  # of a line's height: how small a note's mark is, and how far up it begins
 _TURNED = 0.2  # radians
 _FEWEST_COLUMN_LINES = 6
 _PROSE = re.compile(r"(?:[^\W\d_]{2,}[\s,;.:()'’-]*){3,}")
@@ -37,10 +38,6 @@ class _Glyph:
     bottom: float
     top: float
     spaced: bool
-
-
-_Line = list[tuple[float, float, str]]
-"""Cells from left to right: left edge, right edge, text."""
 
 
 def read_pdf(data: bytes, name: str) -> list[list[str]]:
@@ -83,7 +80,7 @@ def _page(document: Any, number: int, name: str) -> list[str]:
     finally:
         text.close()
         page.close()
-    return [_line(row) for row in _reading_order(rows)]
+    return columns.lines(_reading_order(rows))
 
 
 def _turned(text: Any) -> bool:
@@ -131,9 +128,11 @@ def _visual_lines(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
     return [sorted(line, key=lambda one: one.left) for line in lines]
 
 
-def _cells(line: list[_Glyph]) -> _Line:
+def _cells(line: list[_Glyph]) -> columns.Row:
     height = median(glyph.top - glyph.bottom for glyph in line) or 1.0
-    cells: _Line = []
+    bottom = median(glyph.bottom for glyph in line)
+    raised = False
+    cells: columns.Row = []
     for glyph in line:
         gap = (glyph.left - cells[-1][1]) / height if cells else _CELL_GAP
         if gap >= _CELL_GAP:
@@ -141,14 +140,24 @@ def _cells(line: list[_Glyph]) -> _Line:
             continue
         left, right, text = cells[-1]
         space = " " if gap > _WORD_GAP or (glyph.spaced and gap > 0) else ""
+        up = _raised(glyph, height, bottom)
+        if up and not raised and is_mark(text, glyph.text):
+            space = "^"
+        raised = up
         cells[-1] = (left, max(right, glyph.right), text + space + glyph.text)
     return cells
 
 
-def _reading_order(rows: list[_Line]) -> list[_Line]:
+def _raised(glyph: _Glyph, height: float, bottom: float) -> bool:
+    """Whether a figure is small and set high, as the mark of a note is."""
+    small = glyph.top - glyph.bottom < _SMALL * height
+    return small and glyph.bottom > bottom + _HIGH * height and glyph.text.isdigit()
+
+
+def _reading_order(rows: list[columns.Row]) -> list[columns.Row]:
     """Runs of lines with prose on both sides of one gutter: the left side first, then the right."""
-    ordered: list[_Line] = []
-    run: list[_Line] = []
+    ordered: list[columns.Row] = []
+    run: list[columns.Row] = []
     for row in [*rows, []]:
         if _two_columns(row) and (not run or _same_gutter(row, run[0])):
             run.append(row)
@@ -162,14 +171,9 @@ def _reading_order(rows: list[_Line]) -> list[_Line]:
     return ordered
 
 
-def _same_gutter(row: _Line, first: _Line) -> bool:
+def _same_gutter(row: columns.Row, first: columns.Row) -> bool:
     return row[0][1] < first[1][0] and row[1][0] > first[0][1]
 
 
-def _two_columns(row: _Line) -> bool:
+def _two_columns(row: columns.Row) -> bool:
     return len(row) == 2 and all(_PROSE.search(text) for _, _, text in row)
-
-
-def _line(row: _Line) -> str:
-    cells = [Cell(place, place + 1, text) for place, (_, _, text) in enumerate(row)]
-    return " | ".join(cell.text for cell in tables.joined(cells))

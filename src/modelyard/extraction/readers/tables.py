@@ -17,7 +17,7 @@ _CURRENCY = r"(?:US|C|A|HK|NT|R)?[$€£¥]"
 _PREFIX = re.compile(rf"{_CURRENCY}\s*\(?|\(\s*(?:{_CURRENCY})?|[-−]")
 _SUFFIX = re.compile(r"\)|%|\)\s*%|%\s*\)")
 _AMOUNT_BEGINS = re.compile(r"[\d.(—–−-]")
-_AMOUNT_ENDS = re.compile(r"(?:\d|[—–-]|\d\s*[)%])\Z")
+_AMOUNT = re.compile(rf"[-−(\s]*(?:{_CURRENCY})?[-−(\s]*(?:[\d.,]*\d[\s)%]*|[—–-]+)")
 _MARKER = re.compile(r"[•●▪■◦·∙*†‡§o\uf0b7\uf0a7–—-]|\(?(?:\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]|\*+")
 _TIDY = (
     (re.compile(rf"({_CURRENCY})\s+(?=[\d.(—–-])"), r"\1"),
@@ -25,7 +25,17 @@ _TIDY = (
     (re.compile(r"(?<=\d)\s+(?=[)%])"), ""),
     (re.compile(r"(?<=\))\s+(?=%)"), ""),
 )
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_PERIOD = re.compile(
+    r"\b(?:end(?:ed|ing)|months?|weeks?|days?|quarters?|years?|half|as (?:of|at)|(?:19|20)\d\d|Q[1-4]|[1-4]Q|FY"
+    r"|jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec|january|february|march|april|august|september"
+    r"|october|november|december)\b",
+    re.IGNORECASE,
+)
 _LONGEST_REPEATED = 80
+_LONGEST_HEADS = (
+    180  # a head over so many columns that its line would be longer is said once, over all of them
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +85,9 @@ def joined(row: Row) -> Row:
 
 def _belongs(left: Cell, right: Cell) -> bool:
     gap = right.start - left.end
-    if gap <= 0 and _SUFFIX.fullmatch(right.text):
-        return _AMOUNT_ENDS.search(left.text) is not None
+    if gap <= 1 and _SUFFIX.fullmatch(right.text):
+        # A year or a day beside a percent sign are two headings.
+        return _AMOUNT.fullmatch(left.text) is not None and not _YEAR.fullmatch(left.text)
     return gap <= 1 and bool(_PREFIX.fullmatch(left.text) and _AMOUNT_BEGINS.match(right.text))
 
 
@@ -130,11 +141,18 @@ class _Groups:
         return group
 
 
+def _stands_alone(text: str, over: range) -> bool:
+    """Whether the only cell of a row is a title or a label rather than the head of the columns under it."""
+    short = len(text) <= _LONGEST_REPEATED and len(text) * len(over) <= _LONGEST_HEADS
+    repeatable = short and not text.startswith("(") and _PERIOD.search(text)
+    return over.start == 0 or (len(over) > 1 and not repeatable)
+
+
 def _line(row: Row, groups: _Groups) -> str:
     texts = [" ".join(cell.text.split()) for cell in row]
     if len(row) == 2 and _MARKER.fullmatch(texts[0]):
         return " ".join(texts)
-    if len(row) == 1 and (0 in groups.of(row[0]) or len(groups.of(row[0])) > 1):
+    if len(row) == 1 and _stands_alone(texts[0], groups.of(row[0])):
         return texts[0]
     shown = [""] * groups.count
     for cell, text in zip(row, texts, strict=True):

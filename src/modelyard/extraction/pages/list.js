@@ -8,10 +8,11 @@ const list = {
   at: -1, // of the row that is chosen
   draw: null, // makes a row's contents of an item
   moved: null, // called when another row is chosen
+  heights: [2.25, 3.5], // of a row in rem, on a desk and on a phone
 };
 
 const narrow = matchMedia("(max-width: 40rem)");
-const rowHeight = () => Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * (narrow.matches ? 3.5 : 2.25));
+const rowHeight = () => Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * list.heights[narrow.matches ? 1 : 0]);
 
 /** Shows other items; the one that was chosen stays so where it is among them. */
 function showItems(items) {

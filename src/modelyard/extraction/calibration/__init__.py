@@ -1,0 +1,1 @@
+"""Calibration: confidences fitted on labelled documents, and how good they are."""
