@@ -107,6 +107,35 @@ def test_a_batch_answers_as_generate_answers_each_alone(kind: str, piece: int) -
     assert [ids(one) for one in answers] == reference(folder, task, PROMPTS)
 
 
+TAILS = (" jumps", " over the lazy dog, which sleeps", " and", " nobody at all")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "phi", "mistral", "gemma3", "t5"])
+@pytest.mark.parametrize("tokens", [16, 512], ids=["few in a pass", "all in a pass"])
+def test_prompts_that_are_scored_together_score_as_alone(kind: str, tokens: int) -> None:
+    task = "seq2seq" if kind == "t5" else "generation"
+
+    async def all_(engine: Engine, exact: bool) -> list[Any]:
+        return await asyncio.gather(
+            *(engine.score(one, TAILS[: at + 1], exact=exact) for at, one in enumerate(PROMPTS))
+        )
+
+    async def by_ids(engine: Engine, exact: bool) -> Any:
+        (tail,) = await engine.encode([TAILS[1]], special=False)
+        prompts = await engine.encode(PROMPTS)
+        pairs = [(one, tail[:length]) for one in prompts for length in (1, len(tail))]
+        return await engine.score_tokens(pairs, exact=exact)
+
+    with loaded(models.tiny(kind), {**EXACT, "prompt_tokens": tokens}, task=task) as engine:
+        alone, beside = (asyncio.run(all_(engine, exact)) for exact in (True, False))
+        alone.append(asyncio.run(by_ids(engine, True)))
+        beside.append(asyncio.run(by_ids(engine, False)))
+    for ones, twos in zip(alone, beside, strict=True):
+        for one, two in zip(ones, twos, strict=True):
+            assert two.token_ids == one.token_ids
+            assert two.token_logprobs == pytest.approx(one.token_logprobs, abs=1e-3)
+
+
 def test_rows_that_join_an_answering_batch_change_nothing() -> None:
     folder = models.tiny("mistral")  # it looks back 8 tokens, which a wrong column would shift
     expected = reference(folder, "generation", PROMPTS)

@@ -9,37 +9,7 @@ from hypothesis import strategies as st
 
 from modelyard.errors import DocumentError
 from modelyard.extraction.documents import Document, read_document, read_text
-
-
-def pdf_of(*pages: list[tuple[float, float, str]], encrypted: bool = False) -> bytes:
-    """A minimal PDF: for each page the pieces of text with their places."""
-    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
-    objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    for number, pieces in enumerate(pages):
-        escaped = [(x, y, s.replace("(", r"\(").replace(")", r"\)")) for x, y, s in pieces]
-        content = "".join(f"BT /F1 10 Tf {x} {y} Td ({s}) Tj ET\n" for x, y, s in escaped)
-        objects.append(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] "
-            f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * number} 0 R >>"
-        )
-        objects.append(f"<< /Length {len(content)} >>\nstream\n{content}endstream")
-    extra = ""
-    if encrypted:
-        secret = "00" * 32
-        objects.append(f"<< /Filter /Standard /V 1 /R 2 /O <{secret}> /U <{secret}> /P -4 >>")
-        extra = f" /Encrypt {len(objects)} 0 R /ID [<{'11' * 16}> <{'11' * 16}>]"
-    out, places = "%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
-    size = len(objects) + 1
-    end = f"trailer\n<< /Size {size} /Root 1 0 R{extra} >>\nstartxref\n{len(out)}\n%%EOF\n"
-    return (out + f"xref\n0 {size}\n0000000000 65535 f \n{table}" + end).encode("latin-1")
+from tests.extraction.readers.pdfs import pdf_of
 
 
 def html(markup: str) -> str:
@@ -47,9 +17,11 @@ def html(markup: str) -> str:
 
 
 def covers(document: Document) -> bool:
+    """Whether every character has a place, and no place is empty."""
     ends = [0, *(segment.end for segment in document.segments)]
     starts = [*(segment.start for segment in document.segments), len(document.text)]
-    return starts == ends and all(one.start < one.end for one in document.segments)
+    placed = all(document.where(at) for at in range(0, len(document.text), max(1, len(document.text) // 50)))
+    return starts == ends and placed and all(one.start < one.end and one.where for one in document.segments)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -79,7 +51,10 @@ def test_the_declared_charset_of_a_page_is_followed(tmp_path: Path) -> None:
         ("empty.txt", b"", "empty"),
         ("blank.txt", b" \n\t", "white space"),
         ("junk.txt", bytes(range(256)) * 4, "binary"),
-        ("photo.docx", b"PK\x03\x04", r"type '\.docx'"),
+        ("sheet.xlsx", b"PK\x03\x04", r"type '\.xlsx'"),
+        ("photo.docx", b"PK\x03\x04", "damaged"),
+        ("error.docx", b"<html>Not found", "no Word document"),
+        ("old.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old .doc format"),
         ("error.pdf", b"<html>Not found", "no PDF"),
         ("broken.pdf", b"%PDF-1.4\nnothing more", "not a readable PDF"),
         ("empty.html", b"<html><script>x()</script></html>", "no text"),
@@ -144,6 +119,29 @@ def test_a_cell_over_two_rows_moves_the_cells_below_it() -> None:
     assert html(f"<table>{rows}</table>") == "a | 1 | x\n| 2 | y"
 
 
+def test_a_cell_over_two_rows_leaves_the_third_alone() -> None:
+    rows = "<tr><td rowspan=2>a<td>1<td>x</tr><tr><td>2<td>y</tr><tr><td>Sales<td>3<td>z</tr>"
+    assert html(f"<table>{rows}</table>").splitlines()[2] == "Sales | 3 | z"
+
+
+def test_a_percent_sign_behind_an_empty_column_comes_to_its_number() -> None:
+    rows = "<tr><td>Rate<td>8<td><td>%<td>16<td><td>%</tr><tr><td>Tax<td>5<td><td><td>7</tr>"
+    assert html(f"<table>{rows}</table>") == "Rate | 8% | 16%\nTax | 5 | 7"
+
+
+def test_a_period_over_all_columns_is_said_over_each() -> None:
+    rows = (
+        "<tr><td><td colspan=2>Three Months Ended March 31,</tr><tr><td><td>2024<td>2023</tr>"
+        "<tr><td><td colspan=2>(unaudited)</tr><tr><td>EPS<td>1.20<td>1.10</tr>"
+    )
+    assert html(f"<table>{rows}</table>").splitlines() == [
+        "| Three Months Ended March 31, | Three Months Ended March 31,",
+        "| 2024 | 2023",
+        "(unaudited)",
+        "EPS | 1.20 | 1.10",
+    ]
+
+
 def test_a_heading_of_percent_does_not_stick_to_a_year() -> None:
     rows = "<tr><td>x<td>2020<td><td>%</tr><tr><td>y<td>5<td><td>6</tr>"
     assert html(f"<table>{rows}</table>").splitlines()[0] == "x | 2020 | %"
@@ -163,7 +161,12 @@ def test_inline_elements_are_joined_and_breaks_are_lines() -> None:
 
 
 def test_a_note_raised_behind_a_number_stays_apart() -> None:
-    assert html("<p>1.20<sup>1</sup> and m<sup>2</sup>") == "1.20^1 and m2"
+    assert html("<p>EPS<sup>2</sup> of 1.20 <sup>1</sup> in m<sup>2</sup>") == "EPS^2 of 1.20^1 in m^2"
+    assert html("<p>1.20<sup> (1)</sup>, the 1<sup>st</sup>; Acme<sup>®</sup>") == "1.20^(1), the 1st; Acme®"
+
+
+def test_a_raised_figure_at_the_head_of_a_note_is_kept_as_it_is() -> None:
+    assert html("<p><sup>1</sup> See page 9.<br><sup>2</sup> And 10.</p>") == "1 See page 9.\n2 And 10."
 
 
 @pytest.mark.parametrize(
@@ -186,8 +189,14 @@ def test_preformatted_text_keeps_its_columns() -> None:
 
 
 def test_an_offset_leads_back_to_its_element() -> None:
-    document = read_text("<body><p>One</p><div><p>Two</p><p>Three</p></div>", "page.html")
-    assert document.where(document.text.index("Three")) == "/html[1]/body[1]/div[1]/p[2]"
+    inner = "<table><tr><th>x<th>2020</tr><tr></tr><tr><td>EPS<td>1.20</tr></table>"
+    page = f"<h1>Results</h1><p>One<br>two</p><ul><li>Sales<li>Costs</ul><div>{inner}</div><p>Three</p>"
+    document = read_text(page, "page.html")
+    places = {word: document.where(document.text.index(word)) for word in ("Results", "two", "Costs", "EPS", "Three")}
+    assert places == {
+        "Results": "heading 1", "two": "paragraph 1", "Costs": "list item 2", "EPS": "table 1, row 3",
+        "Three": "paragraph 2",
+    }  # fmt: skip
 
 
 def test_three_megabytes_of_html_take_less_than_three_seconds() -> None:
@@ -203,33 +212,6 @@ def test_a_page_nested_too_deeply_is_an_error_and_never_cut_in_silence() -> None
         html("<p>a</p>" + "<div>" * 20_000 + "x")
 
 
-def test_pdf_lines_keep_their_columns_and_pages(tmp_path: Path) -> None:
-    file = tmp_path / "release.pdf"
-    statement = [
-        (72, 700, "Net loss per share"), (300, 700, "$"), (330, 700, "(0.41)"), (400, 700, "0.34"),
-        (72, 720, "Statement of income"),
-    ]  # fmt: skip
-    file.write_bytes(pdf_of(statement, [(72, 700, "Notes to it")]))
-    document = read_document(file)
-    assert document.text.splitlines() == [
-        "Statement of income",
-        "Net loss per share | $(0.41) | 0.34",
-        "",
-        "Notes to it",
-    ]
-    assert document.where(document.text.index("Notes")) == "page 2"
-    assert document.kind == "pdf" and covers(document)
-
-
-def test_two_columns_of_prose_in_a_pdf_are_read_one_after_the_other(tmp_path: Path) -> None:
-    file = tmp_path / "article.pdf"
-    left = [(60.0, 700.0 - 12 * n, f"left side says words in line {n}") for n in range(8)]
-    right = [(320.0, 700.0 - 12 * n, f"right side says words in line {n}") for n in range(8)]
-    file.write_bytes(pdf_of([*left, *right]))
-    lines = read_document(file).text.splitlines()
-    assert lines == [text for _, _, text in left] + [text for _, _, text in right]
-
-
 def test_a_page_without_text_among_others_is_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "mixed.pdf"
     file.write_bytes(pdf_of([(72, 700, "Text")], []))
@@ -242,9 +224,11 @@ def test_a_pdf_under_another_name_is_read_as_pdf(tmp_path: Path) -> None:
     assert read_document(file).warnings == ("holds a PDF; read as PDF",)
 
 
-@given(st.text())
-def test_any_text_is_read_and_covered(text: str) -> None:
-    assert covers(read_text(text))
+@given(st.text() | st.lists(st.sampled_from(("a | b", "|-|-|", "|--|", "```", "---", "\r", "x"))).map("\n".join))
+def test_any_text_is_read_as_it_is_and_covered(text: str) -> None:
+    for name in ("note", "note.md"):
+        document = read_text(text, name)
+        assert document.text == text and covers(document)
 
 
 TAGS = (
@@ -271,8 +255,9 @@ def test_any_bytes_as_a_file_are_read_or_are_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
-    for name in ("page.html", "note.txt", "paper.pdf"):
-        (folder / name).write_bytes(b"%PDF-1.4\n" + data if name == "paper.pdf" else data)
+    lead = {"paper.pdf": b"%PDF-1.4\n", "letter.docx": b"PK\x03\x04"}
+    for name in ("page.html", "note.txt", "note.md", "paper.pdf", "letter.docx"):
+        (folder / name).write_bytes(lead.get(name, b"") + data)
         try:
             assert covers(read_document(folder / name))
         except DocumentError as error:

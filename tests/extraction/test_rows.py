@@ -102,6 +102,11 @@ def test_a_label_that_runs_over_two_lines_is_no_heading_of_what_follows() -> Non
     assert second.section == ""
 
 
+def test_a_page_number_under_a_table_is_no_row_of_it() -> None:
+    text = "Three Months Ended\n2024 2023\nBasic 1.10 0.90\n2024 2Q FORM 10-Q 19\n"
+    assert [row.label for row in read_rows(text)] == ["Basic"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

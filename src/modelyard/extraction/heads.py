@@ -81,6 +81,11 @@ class Heads:
         # A title may stand above the heads and look like one: the lines from the second on are tried as well.
         self._parts = [_Parts(" ".join(plain[first:])) for first in range(max(1, len(plain)))]
 
+    @property
+    def columns(self) -> int:
+        """How many columns the plain lines tell apart; 0 where they say nothing."""
+        return max((parts.count for parts in self._parts), default=0)
+
     def of_columns(self, percent: Sequence[bool], *, columns: Sequence[int] | None = None) -> list[str]:
         """The head of each figure of a row; empty where the heads do not say it.
 
@@ -127,9 +132,14 @@ class _Parts:
         """Of heads in cells, what the plain lines over them say."""
         return " ".join(self._periods + self._days[:1]) if len(self._periods) <= 1 else ""
 
+    @property
+    def count(self) -> int:
+        """How many columns the parts tell apart."""
+        return max(len(self._days), len(self._years), len(self._periods))
+
     def tells(self, count: int) -> bool:
         """Whether each of so many columns gets a head of its own."""
-        return count > 0 and max(len(self._days), len(self._years), len(self._periods)) == count
+        return count > 0 and self.count == count
 
     def spread(self, count: int) -> list[str] | None:
         """The heads of so many columns; None where the parts cannot be shared out."""

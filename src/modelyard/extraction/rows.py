@@ -158,6 +158,8 @@ class _Reader:
             ],
             columns=_columns(self._text, line, cells) if piped else None,
         )
+        if len(cells) == 1 and not piped and not heads[0] and self._parsed.columns > 1:
+            return None  # a page's number under a table of several columns
         section = " ".join(part for part in (self._group, self._sub) if part)
         found = Row(
             start=line.start, end=line.end, label=label or self._sub or self._group, section=section,

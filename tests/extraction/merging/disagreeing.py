@@ -23,6 +23,7 @@ class Case:
     documents: dict[str, str]
     priority: tuple[str, ...]
     candidates: tuple[Candidate, ...]
+    expected: dict[str, dict[str, Any]]
 
 
 def read_case(path: Path) -> Case:
@@ -34,6 +35,7 @@ def read_case(path: Path) -> Case:
         documents=data["documents"],
         priority=tuple(data["priority"]),
         candidates=tuple(_candidate(data["documents"], *vote) for vote in data["votes"]),
+        expected=data["expected"],
     )
 
 

@@ -98,7 +98,8 @@ class Asked:
                 question.voter.name, self.task.schema.fields, text, tokens,
                 free=self._mode == "free", extractive=self._mode == "extractive",
             )  # fmt: skip
-        return {name: self._abstaining(name, one) for name, one in found.items()}
+        weight = question.voter.weight
+        return {name: replace(self._abstaining(name, one), weight=weight) for name, one in found.items()}
 
     @property
     def scalars(self) -> tuple[Field, ...]:

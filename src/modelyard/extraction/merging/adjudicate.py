@@ -8,6 +8,7 @@ first both times is taken.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -85,7 +86,8 @@ async def adjudicate(field: Field, groups: Sequence[Group], judge: LLM) -> Verdi
         return Verdict(None, joined(f"the judge '{name}' could not be asked: {error.message}", left_out))
     first, second = _preferred(forwards.logprobs), _preferred(backwards.logprobs)
     if first is None or second is None:
-        return Verdict(None, joined(f"the judge '{name}' finds two values equally likely", left_out))
+        said = f"the judge '{name}' gives no one value first place"
+        return Verdict(None, joined(said, left_out))
     if first != second:
         one, other = shown(options[first][0].value), shown(options[second][0].value)
         said = f"the judge '{name}' prefers {one} in one order and {other} in the other"
@@ -136,30 +138,51 @@ def _quotes(of: Group) -> list[str]:
 
 async def _both_orders(field: Field, options: Sequence[Group], judge: LLM) -> tuple[_Answer, _Answer]:
     able = await judge.load_async()
-    if not able.score and not able.choices:
+    if able.score:
+        ask = _scored
+    elif able.choices or able.schema:
+        ask = _chosen if able.choices else _filled_in
+    else:
         raise UnsupportedError("its engine neither scores texts nor keeps to choices")
-    ask = _scored if able.score else _chosen
     forwards, backwards = await asyncio.gather(
-        ask(judge, question(field, options), len(options)),
-        ask(judge, question(field, options[::-1]), len(options)),
+        ask(judge, question(field, options), list(_LETTERS[: len(options)])),
+        ask(judge, question(field, options[::-1]), list(_LETTERS[: len(options)])),
     )
     return forwards, _Answer(backwards.logprobs[::-1], backwards.scored)
 
 
-async def _scored(judge: LLM, prompt: str, count: int) -> _Answer:
+async def _scored(judge: LLM, prompt: str, letters: list[str]) -> _Answer:
     """Each letter's logprob among the letters."""
-    scores = await judge.score_async(prompt, list(_LETTERS[:count]))
+    scores = await judge.score_async(prompt, letters)
     highest = max(one.total for one in scores)
     whole = highest + math.log(math.fsum(math.exp(one.total - highest) for one in scores))
     return _Answer([one.total - whole for one in scores], scored=True)
 
 
-async def _chosen(judge: LLM, prompt: str, count: int) -> _Answer:
+async def _chosen(judge: LLM, prompt: str, letters: list[str]) -> _Answer:
     """The letter that is written, as the only one that is likely at all."""
-    result = await judge.generate_async(
-        prompt, choices=list(_LETTERS[:count]), temperature=0, max_new_tokens=4
-    )
-    return _Answer([0.0 if one == result.text else _NO_LOGPROB for one in _LETTERS[:count]], scored=False)
+    result = await judge.generate_async(prompt, choices=letters, temperature=0, max_new_tokens=8)
+    return _written(result.text, letters)
+
+
+async def _filled_in(judge: LLM, prompt: str, letters: list[str]) -> _Answer:
+    """The same for a server that keeps to schemas alone."""
+    form = {
+        "type": "object",
+        "properties": {"letter": {"type": "string", "enum": letters}},
+        "required": ["letter"],
+        "additionalProperties": False,
+    }
+    result = await judge.generate_async(prompt, schema=form, temperature=0, max_new_tokens=32)
+    try:
+        written = json.loads(result.text)["letter"]
+    except (ValueError, TypeError, KeyError):  # cut short: no letter, and so no preference
+        written = ""
+    return _written(str(written), letters)
+
+
+def _written(text: str, letters: Sequence[str]) -> _Answer:
+    return _Answer([0.0 if one == text.strip() else _NO_LOGPROB for one in letters], scored=False)
 
 
 def _preferred(logprobs: Sequence[float]) -> int | None:

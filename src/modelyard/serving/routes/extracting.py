@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from modelyard.errors import DeadlineExceededError, InvalidArgumentError, nearest
 from modelyard.extraction import extract_async
-from modelyard.extraction.ask import PASSAGE_TOKENS, resolve_task
+from modelyard.extraction.ask import PASSAGE_TOKENS, VOTERS, resolve_task
+from modelyard.extraction.asking.voters import Mode, Voter, read_voters
 from modelyard.extraction.documents import Document, read_text
-from modelyard.extraction.result import DocumentResult
 from modelyard.extraction.task import Task, shipped_tasks
 from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
@@ -22,7 +22,7 @@ from modelyard.serving.refusals import MODEL, refusals
 from modelyard.serving.routes.wire import Name, Wire
 
 router = APIRouter(route_class=JsonRoute, tags=["Extraction"])
-_TOGETHER = 4  # documents of one request in flight at once
+_TOGETHER = 4  # questions of one request in flight at once
 
 
 class DocumentText(Wire):
@@ -44,6 +44,13 @@ class ExtractRequest(Wire):
     )
     task: str | None = Field(None, max_length=256, description="A shipped task, in place of a schema.")
     parameters: dict[str, str] = Field({}, description="What the task needs to be told, where it needs it.")
+    voters: int | str = Field(
+        VOTERS,
+        union_mode="left_to_right",
+        description="How many voters are asked of each document, or which, joined by commas: passages, evidence, "
+        "evidence-backwards; #1 behind one is a sample.",
+    )
+    mode: Mode = Field("constrained", description="How the replies are held to the schema.")
     max_tokens_read: int = Field(
         PASSAGE_TOKENS, ge=64, le=2**31, description="Tokens of a document that are read."
     )
@@ -60,6 +67,15 @@ class FieldFound(BaseModel):
     status: str
     method: str | None
     where: str | None
+    document: str | None = None
+    confidence: float | None = Field(None, description="0 to 1; confidence_kind says what it means.")
+    confidence_kind: str | None = None
+    strategy: str | None = Field(None, description="What settled it, and reason the same in a sentence.")
+    reason: str | None = None
+    accepted: bool | None = None
+    candidates: list[dict[str, Any]] = Field(
+        [], description="What each voter read, those that lost included."
+    )
 
 
 class DocumentFound(BaseModel):
@@ -71,6 +87,7 @@ class DocumentFound(BaseModel):
     fields: dict[str, FieldFound]
     warnings: list[str]
     seconds: float
+    read: list[list[int]] = Field([], description="The ranges of the text that some voter read.")
     error: str | None = None
 
 
@@ -80,6 +97,8 @@ class ExtractReply(BaseModel):
     task: str
     model: dict[str, Any] | None
     documents: list[DocumentFound]
+    schema_: dict[str, Any] | None = Field(None, alias="schema", description="The fields.")
+    voters: list[str] = Field([], description="Who was asked.")
 
 
 @router.post(
@@ -97,7 +116,18 @@ async def extract(wanted: ExtractRequest, here: Here) -> Response:
         raise InvalidArgumentError(
             f"parameter 'documents' has {len(wanted.documents)} documents", hint=f"At most {most} are read."
         )
-    return here.reply(_extracted(wanted, served, _task(wanted), here))
+    return here.reply(_extracted(wanted, served, _task(wanted), _voters(wanted), here))
+
+
+def _voters(wanted: ExtractRequest) -> tuple[Voter, ...]:
+    voters = read_voters(wanted.voters)
+    for one in voters:
+        if one.model:
+            raise InvalidArgumentError(
+                f"parameter 'voters' names another model: '{one.name:.80}'",
+                hint="A request is answered by its own model; ask each model in a request of its own.",
+            )
+    return voters
 
 
 def _task(wanted: ExtractRequest) -> Task:
@@ -110,7 +140,9 @@ def _task(wanted: ExtractRequest) -> Task:
     return resolve_task(wanted.task, wanted.schema_).bind(wanted.parameters)
 
 
-async def _extracted(wanted: ExtractRequest, served: Served, task: Task, here: Context) -> dict[str, Any]:
+async def _extracted(
+    wanted: ExtractRequest, served: Served, task: Task, voters: tuple[Voter, ...], here: Context
+) -> dict[str, Any]:
     documents = await asyncio.to_thread(lambda: [_read(one) for one in wanted.documents])
     deadline = served.deadline(wanted.timeout)
     async with served.place(here.record, deadline):
@@ -120,20 +152,15 @@ async def _extracted(wanted: ExtractRequest, served: Served, task: Task, here: C
                     documents,
                     model=served.llm,
                     task=task,
+                    voters=voters,
+                    mode=wanted.mode,
                     max_tokens_read=wanted.max_tokens_read,
                     together=_TOGETHER,
                 )
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed while the documents were read") from None
-    texts = {id(one): one.text for one in found.documents}
-    return {
-        **found.to_dict(),
-        "documents": [{**one.to_dict(), "text": texts[id(one)]} for one in found.documents],
-    }
+    return found.to_dict(text=True)
 
 
 def _read(given: DocumentText) -> Document:
     return read_text(given.text, given.name)
-
-
-__all__ = ["DocumentResult", "router"]
