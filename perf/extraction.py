@@ -7,7 +7,8 @@ characters about the fields; with --whole all of the release). All sides read th
 look for the same two fields, each with its line as the quote. LangExtract asks `modelyard serve` through its OpenAI
 provider, all chunks in flight at once, once with its default chunks of 1,000 characters and once with chunks that
 hold a whole window; its answers may be as long as ours, so that none runs on to the end of the context. Ours asks
-the same server (`endpoint`), or runs the model in this process (`direct`).
+the same server (`endpoint`), or runs the model in this process (`direct`); with one voter, because LangExtract makes
+one pass.
 
 Nothing is read from a cache: each round's documents begin with a line of their own, and LangExtract's prompt, whose
 start all its chunks share, does too. One document is read by each side before the stopwatch starts. `right` counts
@@ -83,17 +84,22 @@ def documents(task: Task, count: int, *, whole: bool) -> list[Labelled]:
     return found
 
 
-def ours(llm: LLM, task: Task) -> Side:
-    """`extract_async` with the task as it is shipped, all documents in flight."""
+def ours(llm: LLM, task: Task, voters: int) -> Side:
+    """`extract_async` with the task as it is shipped, all documents in flight; nothing is kept or looked up."""
 
     def run(given: Sequence[Labelled], _: str) -> Round:
         async def all_() -> Any:
             sources = [read_text(one.text, one.name.removesuffix(".html")) for one in given]
-            return await extract_async(sources, model=llm, task=task, together=WORKERS)
+            return await extract_async(
+                sources, model=llm, task=task, voters=voters, judge=False, store=None, together=WORKERS
+            )
 
         began = time.perf_counter()
         results = asyncio.run(all_()).documents
         seconds = time.perf_counter() - began
+        failed = [one.error for one in results if one.error]
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(results)} documents failed: {failed[0]}")
         names = [one.name for one in given]
         return Round(
             seconds,
@@ -215,6 +221,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--documents", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--voters", type=int, default=1, help="ours asks so often; LangExtract asks once")
     parser.add_argument("--whole", action="store_true", help="read whole releases")
     parser.add_argument("--buffers", type=int, nargs="+", default=[1000, 8000])
     parser.add_argument("--only", choices=("documents", "grounding"))
@@ -230,8 +237,8 @@ def main() -> None:
             url = stack.enter_context(server(given.model))
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             sides = {
-                "ours, direct": ours(create_llm(given.model), task),
-                "ours, endpoint": ours(through(url, folder), task),
+                "ours, direct": ours(create_llm(given.model), task, given.voters),
+                "ours, endpoint": ours(through(url, folder), task, given.voters),
                 **{f"LangExtract {buffer}": theirs(peer, url, buffer) for buffer in given.buffers},
             }
             chosen = documents(task, given.documents, whole=given.whole)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.extraction.readers.pdfs import pdf_of
 
 from modelyard.errors import DocumentError
 from modelyard.extraction.documents import Document, read_document, read_text
-from tests.extraction.readers.pdfs import pdf_of
 
 
 def html(markup: str) -> str:
@@ -192,7 +192,10 @@ def test_an_offset_leads_back_to_its_element() -> None:
     inner = "<table><tr><th>x<th>2020</tr><tr></tr><tr><td>EPS<td>1.20</tr></table>"
     page = f"<h1>Results</h1><p>One<br>two</p><ul><li>Sales<li>Costs</ul><div>{inner}</div><p>Three</p>"
     document = read_text(page, "page.html")
-    places = {word: document.where(document.text.index(word)) for word in ("Results", "two", "Costs", "EPS", "Three")}
+    places = {
+        word: document.where(document.text.index(word))
+        for word in ("Results", "two", "Costs", "EPS", "Three")
+    }
     assert places == {
         "Results": "heading 1", "two": "paragraph 1", "Costs": "list item 2", "EPS": "table 1, row 3",
         "Three": "paragraph 2",
@@ -224,7 +227,9 @@ def test_a_pdf_under_another_name_is_read_as_pdf(tmp_path: Path) -> None:
     assert read_document(file).warnings == ("holds a PDF; read as PDF",)
 
 
-@given(st.text() | st.lists(st.sampled_from(("a | b", "|-|-|", "|--|", "```", "---", "\r", "x"))).map("\n".join))
+@given(
+    st.text() | st.lists(st.sampled_from(("a | b", "|-|-|", "|--|", "```", "---", "\r", "x"))).map("\n".join)
+)
 def test_any_text_is_read_as_it_is_and_covered(text: str) -> None:
     for name in ("note", "note.md"):
         document = read_text(text, name)

@@ -16,6 +16,7 @@ from modelyard.extraction.asking.keep import Answers
 from modelyard.extraction.asking.reading import read_object, value_logprob
 from modelyard.extraction.asking.voters import DEFAULT, read_voters
 from modelyard.extraction.documents import read_text
+from modelyard.extraction.merging.rules import MergeRules
 from modelyard.extraction.result import DocumentResult
 from modelyard.extraction.schema import read_schema
 from modelyard.extraction.task import Example, Task, task_of
@@ -239,6 +240,11 @@ def test_documents_of_one_folder_become_one_record_with_the_document_of_its_quot
     assert (acme.name, acme.documents) == ("acme", ("release.txt", "statement.txt"))
     assert (acme.fields["eps"].value, acme.fields["eps"].document) == (-0.41, "release.txt")
     assert bolt.fields["eps"].status == "ungrounded"
+
+
+def test_a_priority_list_of_a_field_that_is_not_asked_for_is_named() -> None:
+    with pytest.raises(InvalidArgumentError, match="Did you mean 'eps'"):
+        read("{}", rules=MergeRules(priority={"esp": ("statement*",)}))
 
 
 def test_wrong_cases_are_named() -> None:

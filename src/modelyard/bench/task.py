@@ -73,6 +73,7 @@ class BenchTask(ABC):
         weight: its share of the final score, beside the other tasks'.
         tier: 1 to 3, for the legacy score.
         limit: how many of its samples are asked where nobody says; all where None.
+        requests: how many requests one sample makes at once.
     """
 
     kind: ClassVar[str] = "python"
@@ -85,6 +86,7 @@ class BenchTask(ABC):
     weight: float = 1.0
     tier: int = 2
     limit: int | None = None
+    requests: int = 1
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:

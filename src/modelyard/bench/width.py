@@ -30,7 +30,7 @@ def widest(llm: LLM, task: BenchTask, samples: Sequence[Sample]) -> int:
     if task.work == "score":
         return SCORES
     if llm.spec.elsewhere:
-        return ELSEWHERE
+        return max(1, ELSEWHERE // task.requests)
     model = find_local(llm.spec)
     engine = next((row.engine for row in llm.pool.status() if row.alias == llm.spec.alias), "")
     if model is None or not engine:
@@ -41,7 +41,8 @@ def widest(llm: LLM, task: BenchTask, samples: Sequence[Sample]) -> int:
     work = Workload(1, max(2, tokens), min(_ANSWER, tokens // 2))
     found = largest_batch(facts, run_how(llm.spec, engine, facts), llm.pool.memory_budget, work)
     # 0 is said where too little is known of the architecture, too: it was loaded, so one fits.
-    return max(1, min(MOST, found)) if facts.architecture else ELSEWHERE
+    most = min(MOST, found) if facts.architecture else ELSEWHERE
+    return max(1, most // task.requests)
 
 
 def _longest(task: BenchTask, samples: Sequence[Sample]) -> int:

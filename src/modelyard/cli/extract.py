@@ -100,7 +100,7 @@ def extract(
         Path | None, typer.Option(help="The file that keeps every answer; in your data folder by default.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything anew, and keep no answers.")] = False,
-    max_tokens_read: Annotated[int, typer.Option(help="Tokens of a document that are read at most.")] = 3000,
+    max_tokens_read: Annotated[int, typer.Option(help="Tokens of a document that a voter reads at most.")] = 1500,
     together: Annotated[int, typer.Option(help="Requests in flight at once.")] = 8,
     engine: Engine = None,
     option: Options = None,
@@ -214,7 +214,7 @@ def _print_fields(title: str, fields: Mapping[str, FieldResult], *, several: boo
             "" if cell.confidence is None else f"{cell.confidence:.2f}",
             cell.status,
             _shortened(cell.quote),
-            (f"{cell.document}, {cell.where}" if several and cell.document else cell.where) or "",
+            ", ".join(filter(None, (cell.document if several and cell.quote else None, cell.where))),
         )
         for name, cell in fields.items()
     ]

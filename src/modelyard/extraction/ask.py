@@ -22,13 +22,13 @@ from modelyard.extraction.documents import Document, read_document
 from modelyard.extraction.locate import locate_documents as locate_documents
 from modelyard.extraction.merging.confidence import Judgement
 from modelyard.extraction.merging.merge import merge_async
-from modelyard.extraction.merging.rules import MergeRules
+from modelyard.extraction.merging.rules import ALL_FIELDS, MergeRules
 from modelyard.extraction.result import Candidate, DocumentResult, Extraction, FieldResult, Record, VoterReply
 from modelyard.extraction.schema import ExtractionSchema, read_schema
 from modelyard.extraction.task import Task, load_task, task_of
 from modelyard.llm import LLM
 
-PASSAGE_TOKENS = 3000
+PASSAGE_TOKENS = 1500
 """Tokens of a document that a voter reads at most, unless told otherwise: a small model reads more for long and
 not better."""
 VOTERS = 3
@@ -96,6 +96,7 @@ async def extract_async(
             hint="It is each, all or folder.",
         )
     who = read_voters(voters)
+    _check_rules(rules or wanted.rules, wanted.schema)
     llm = find(model) if isinstance(model, str) else model
     given = [sources] if isinstance(sources, str | Path | Document) else list(sources)
     if not given:
@@ -140,10 +141,11 @@ async def extract_one(
     max_tokens_read: int = PASSAGE_TOKENS,
     *,
     voters: Sequence[Voter] = (PASSAGES,),
+    together: int = VOTERS,
 ) -> DocumentResult:
     """One document by the voters of one model; what goes wrong with it is in the result, as its `error`."""
     how = _How(task, "constrained", task.rules, llm, None, max_tokens_read)
-    (result,) = await _Run(how, Panel(voters, {"": llm}, None, len(voters)), 1, None).documents([source])
+    (result,) = await _Run(how, Panel(voters, {"": llm}, None, together), 1, None).documents([source])
     return result
 
 
@@ -238,6 +240,17 @@ class _Run:
             document.name, _sha256(document.text), fields, _warnings(document, state.replies, fields),
             state.seconds, document.text, read=ranges, replies=tuple(_said(state.replies)),
         )  # fmt: skip
+
+
+def _check_rules(rules: MergeRules, schema: ExtractionSchema) -> None:
+    """Refuses a priority list of a field that is not asked for: it would do nothing, in silence."""
+    names = [one.name for one in schema.fields]
+    for name in rules.priority:
+        if name not in (ALL_FIELDS, *names):
+            raise InvalidArgumentError(
+                f"priority names the field '{name:.60}', which is none of '{schema.name}'.{nearest(name, names)}",
+                hint=f"Fields: {', '.join(names)}; '*' is all of them.",
+            )
 
 
 async def _read(source: Path | str) -> Document:

@@ -76,8 +76,10 @@ def line_around(text: str, start: int, end: int) -> tuple[int, int]:
     right = text.find("\n", end)
     right = len(text) if right < 0 else right
     if right - left > _LONGEST:
-        ends = [match.end() for match in _SENTENCE_END.finditer(text, left, start)]
-        after = _SENTENCE_END.search(text, end, right)
+        # What lies further away is cut off below in any case.
+        first, last = max(left, start - _LONGEST // 2 - 2), min(right, end + _LONGEST // 2 + 2)
+        ends = [match.end() for match in _SENTENCE_END.finditer(text, first, start)]
+        after = _SENTENCE_END.search(text, end, last)
         left = max(ends[-1] if ends else left, start - _LONGEST // 2)
         right = min(after.start() + 1 if after else right, end + _LONGEST // 2)
     while left < start and text[left].isspace():

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -38,12 +38,13 @@ _LEAST_CONTEXT = 0.5  # share of the quote's words beside a number that stands i
 _CONTEXT = 300
 _MOST_SPANS = 1000
 _MOST_MOVES = 12
+_LONGEST_WORD = 200  # characters; what goes on for longer is no word, and no quote ends in it
 _FUZZY_LENGTHS = range(8, 2001)
 _COMMON = 200
 _WINDOWS = 8
 _WORD = re.compile(r"[^\W_]+")
-_HEAD = re.compile(r"\A(?:[\s\"']|\.{2,})+")
-_TAIL = re.compile(r"(?:[\s\"']|\.{2,}|[.,;:]\Z)+\Z")
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+_EDGES = " \"'"
 _DENIALS = frozenset(("no", "not", "never", "without", "none", "neither", "nor", "cannot"))
 
 
@@ -99,6 +100,20 @@ class GroundingIndex:
             found.setdefault(self.lowered.text[start:end], []).append(position)
         return found
 
+    @cached_property
+    def _blocks(self) -> list[int]:
+        """Where tables and paragraphs begin: after blank lines."""
+        return [match.end() for match in _BLANK_LINE.finditer(self.text)]
+
+    def block(self, place: int) -> int:
+        """The number of the table or paragraph that a place is in.
+
+        >>> index = GroundingIndex("a\\n1\\n\\nb")
+        >>> [index.block(place) for place in (0, 2, 5)]
+        [0, 0, 1]
+        """
+        return bisect_right(self._blocks, place)
+
     def numbers_in(self, start: int, end: int) -> list[Number]:
         """The numbers whose digits lie in a range, each read with what stands around it, brackets included.
 
@@ -124,7 +139,8 @@ def ground(
         text: the document, or its index where several quotes are looked up in it.
         quote: what the model copied.
         value: what it read from the quote; of several places, one that holds it is taken.
-        near: an offset; of equal places, the nearest is taken, else the first.
+        near: an offset; of equal places, one in the same table or paragraph is taken, then the nearest;
+            without it the first.
         time_limit: seconds after which the search ends with what it has; making an index is not counted.
     """
     found = ground_all(text, quote, value=value, near=near, time_limit=time_limit)
@@ -164,6 +180,7 @@ class _Search:
         self._value_number = _number_of(value)
         self._value_text = lower(fold(value).text) if isinstance(value, str) else ""
         self._folded = fold(quote).text
+        self._held: dict[str, bool] = {}
 
     def run(self) -> list[Span]:
         methods: tuple[Callable[[], list[Span]], ...] = (
@@ -177,15 +194,22 @@ class _Search:
                 return sorted(found, key=self._rank)
         return []
 
-    def _rank(self, span: Span) -> tuple[bool, float, int]:
-        distance = span.start if self._near is None else abs(span.start - self._near)
-        return not self._holds_value(span), -span.similarity, distance
+    def _rank(self, span: Span) -> tuple[bool, float, bool, int]:
+        if self._near is None:
+            return not self._holds_value(span), -span.similarity, False, span.start
+        elsewhere = self._index.block(span.start) != self._index.block(self._near)
+        return not self._holds_value(span), -span.similarity, elsewhere, abs(span.start - self._near)
 
     def _holds_value(self, span: Span) -> bool:
         wanted = self._value_number if self._value_number is not None else self._number
         if wanted is not None:
             return any(wanted in one.readings for one in self._index.numbers_in(span.start, span.end))
-        return bool(self._value_text) and self._value_text in lower(fold(span.of(self._index.text)).text)
+        if not self._value_text:
+            return False
+        said = span.of(self._index.text)
+        if said not in self._held:  # of many places most are alike
+            self._held[said] = self._value_text in lower(fold(said).text)
+        return self._held[said]
 
     def _exact(self) -> list[Span]:
         size = len(self._quote)
@@ -193,7 +217,7 @@ class _Search:
         return [Span(start, end, "exact", 1.0) for start, end in places]
 
     def _normalised(self) -> list[Span]:
-        for quote in dict.fromkeys((self._folded, _TAIL.sub("", _HEAD.sub("", self._folded)))):
+        for quote in dict.fromkeys((self._folded, _bare(self._folded))):
             for form, wanted in (
                 (self._index.folded, quote),
                 (self._index.lowered, lower(quote)),
@@ -351,6 +375,23 @@ class _Search:
         return set(_WORD.findall(lower(fold(text[start:end]).text)))
 
 
+def _bare(quote: str) -> str:
+    """A folded quote without quotation marks, ellipses and a last full stop or comma around it.
+
+    Step by step and not by one regular expression, which would try every way to part a row of dots.
+    """
+    quote = quote.strip()
+    if quote.endswith((".", ",", ";", ":")):
+        quote = quote[:-1]
+    before = ""
+    while quote != before:
+        before = quote
+        quote = quote.strip(_EDGES)
+        quote = quote.lstrip(".") if quote.startswith("..") else quote
+        quote = quote.rstrip(".") if quote.endswith("..") else quote
+    return quote
+
+
 def _number_of(value: object) -> Decimal | None:
     if isinstance(value, bool):
         return None
@@ -383,9 +424,10 @@ def _in_word(text: str, place: int) -> bool:
 
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     """The range widened to whole words and numbers, without white space at its ends."""
-    while _in_word(text, start) or cuts(text, start):
+    first, last = start - _LONGEST_WORD, end + _LONGEST_WORD
+    while start > first and (_in_word(text, start) or cuts(text, start)):
         start -= 1
-    while _in_word(text, end) or cuts(text, end):
+    while end < last and (_in_word(text, end) or cuts(text, end)):
         end += 1
     while start < end and text[start] == " ":
         start += 1

@@ -157,7 +157,7 @@ def test_many_decisions_at_once_are_each_on_a_line(served: Served) -> None:
         one.start()
     for one in threads:
         one.join()
-    assert sorted(one.value for one in read_corrections(served.file).rows) == [float(at) for at in range(12)]
+    assert sorted(one.value for one in read_corrections(served.file).rows) == [float(at) for at in range(20)]
 
 
 def test_a_file_that_cannot_be_written_is_said_and_nothing_is_taken_for_decided(served: Served) -> None:

@@ -22,6 +22,7 @@ from modelyard.llm import LLM
 _ABOUT = (
     "Mean over the documents of the share of labelled fields that are right; numbers within {tolerance:g}."
 )
+_VOTERS = read_voters(VOTERS)
 _SCALARS = ("number", "integer", "string", "boolean")
 
 
@@ -34,6 +35,7 @@ class ExtractionTask(BenchTask):
     """
 
     kind = "extraction"
+    requests = len(_VOTERS)
 
     def __init__(self, file: TaskFile) -> None:
         self.task: Task = read_task(file)
@@ -81,7 +83,9 @@ class ExtractionTask(BenchTask):
         document = self._documents[sample.id]
         began = time.perf_counter()
         task = self.task.bind(document.values)
-        read = await extract_one(document.path, task, llm, voters=read_voters(VOTERS))
+        read = await extract_one(
+            document.path, task, llm, voters=_VOTERS, together=1 if exact else len(_VOTERS)
+        )
         if read.failure is not None:
             raise read.failure
         return _asked(read, time.perf_counter() - began)
@@ -126,7 +130,7 @@ class ExtractionTask(BenchTask):
         return digest(
             task.schema.json_schema, task.instructions, list(task.search_terms), task.tolerance,
             [[one.text, dict(one.answer)] for one in task.examples], list(task.parameters), PASSAGE_TOKENS, task.name,
-            [one.name for one in read_voters(VOTERS)], list(task.avoid),
+            [one.name for one in _VOTERS], list(task.avoid),
         )  # fmt: skip
 
 
