@@ -237,8 +237,8 @@ def test_documents_of_one_folder_become_one_record_with_the_document_of_its_quot
         model=replying({"eps": {"quote": "Earnings per share $ ( 0.41 )", "value": -0.41}}),
     )  # fmt: skip
     acme, bolt = found.records
-    assert (acme.name, acme.documents) == ("acme", ("release.txt", "statement.txt"))
-    assert (acme.fields["eps"].value, acme.fields["eps"].document) == (-0.41, "release.txt")
+    assert (acme.name, acme.documents) == ("acme", ("acme/release.txt", "acme/statement.txt"))
+    assert (acme.fields["eps"].value, acme.fields["eps"].document) == (-0.41, "acme/release.txt")
     assert bolt.fields["eps"].status == "ungrounded"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import bench, demo, doctor, engines, extract, models, plan, serve, talk
+from modelyard.cli import bench, demo, doctor, engines, extract, models, plan, review, serve, talk
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(bench.app, name="bench")
 app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(extract.extract)
+app.command()(review.review)
 app.command()(plan.plan)
 app.command()(serve.serve)
 app.command()(demo.demo)

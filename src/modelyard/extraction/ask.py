@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -191,18 +193,24 @@ class _Run:
     async def documents(self, sources: Sequence[Source]) -> list[DocumentResult]:
         models = list(dict.fromkeys(one.model for one in self._panel.voters))
         opened: list[_Open | DocumentResult | None] = [None] * len(sources)
+        named = list(zip(sources, _names(sources), strict=True))
         for at, model in enumerate(models):
             last = at == len(models) - 1
-            steps = (self._step(opened, place, source, model, last) for place, source in enumerate(sources))
+            steps = (self._step(opened, place, given, model, last) for place, given in enumerate(named))
             await asyncio.gather(*steps)
         return [one for one in opened if isinstance(one, DocumentResult)]
 
     async def _step(
-        self, opened: list[_Open | DocumentResult | None], place: int, source: Source, model: str, last: bool
+        self,
+        opened: list[_Open | DocumentResult | None],
+        place: int,
+        given: tuple[Source, str],
+        model: str,
+        last: bool,
     ) -> None:
         async with self._gate:
             began = time.monotonic()
-            state = opened[place] or await self._open(source)
+            state = opened[place] or await self._open(*given)
             if isinstance(state, _Open):
                 voters = [one for one in self._panel.voters if one.model == model]
                 state.replies += await self._panel.ask(state.asked, voters)
@@ -213,10 +221,10 @@ class _Run:
         if last and isinstance(state, DocumentResult) and self._on_result:
             self._on_result(state)
 
-    async def _open(self, source: Source) -> _Open | DocumentResult:
+    async def _open(self, source: Source, name: str) -> _Open | DocumentResult:
         began = time.monotonic()
         try:
-            document = source if isinstance(source, Document) else await _read(source)
+            document = source if isinstance(source, Document) else await _read(source, name)
         except DocumentError as error:
             return _failed(str(source), "", self._how.task.schema, error, time.monotonic() - began)
         try:
@@ -253,8 +261,25 @@ def _check_rules(rules: MergeRules, schema: ExtractionSchema) -> None:
             )
 
 
-async def _read(source: Path | str) -> Document:
-    return await asyncio.to_thread(read_document, Path(source))
+async def _read(source: Path | str, name: str) -> Document:
+    document = await asyncio.to_thread(read_document, Path(source))
+    return replace(document, name=name) if name else document
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """For paths that share their last part with others the part that tells them apart; else nothing.
+
+    >>> _names([Path("a/10q.htm"), Path("b/10q.htm"), Path("c.htm")])
+    ['a/10q.htm', 'b/10q.htm', '']
+    """
+    paths = [None if isinstance(one, Document) else Path(one) for one in sources]
+    count = Counter(path.name for path in paths if path is not None)
+    again = [path for path in paths if path is not None and count[path.name] > 1]
+    above = Path(os.path.commonpath([path.absolute().parent for path in again])) if again else Path()
+    return [
+        path.absolute().relative_to(above).as_posix() if path is not None and count[path.name] > 1 else ""
+        for path in paths
+    ]
 
 
 def _judge(given: LLM | str | bool, first: LLM, find: Callable[[str], LLM]) -> LLM | None:

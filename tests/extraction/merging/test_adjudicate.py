@@ -65,7 +65,7 @@ TWO = [read("a", 1.27), read("b", 1.3)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize(("dialect", "as_json"), [("llama.cpp", False), ("openai", True)])
+@pytest.mark.parametrize(("dialect", "as_json"), [("llamacpp", False), ("openai", True)])
 def test_a_judge_behind_an_endpoint_decides_where_it_prefers_the_same_value_in_both_orders(
     case: Case, dialect: str, as_json: bool, server: BadServer, tmp_path: Path
 ) -> None:
@@ -100,14 +100,15 @@ def test_without_a_judge_the_conflict_stays_open_and_says_why() -> None:
     assert "there is no judge to ask" in (merged(TWO, None).reason or "")
 
 
-def test_what_is_settled_is_not_asked() -> None:
-    found = merged([read("a", 1.27), read("b", 1.27)], create_llm("no-such-model", engine="fake"))
-    assert found.strategy == "equal"
+def test_what_is_settled_is_not_asked(server: BadServer, tmp_path: Path) -> None:
+    with judge_at(server, tmp_path, dialect="llamacpp") as judge:
+        found = merged([read("a", 1.27), read("b", 1.27)], judge)
+    assert found.strategy == "equal" and not server.seen
 
 
 def test_a_judge_that_fails_is_told_and_raises_nothing(server: BadServer, tmp_path: Path) -> None:
     server.script[CHAT] = [status(500, "out of order")] * 2
-    with judge_at(server, tmp_path, dialect="llama.cpp") as judge:
+    with judge_at(server, tmp_path, dialect="llamacpp") as judge:
         found = merged(TWO, judge)
     assert found.status == "unresolved"
     assert "the judge 'judge' could not be asked" in (found.reason or "")

@@ -182,7 +182,10 @@ def test_two_of_three_and_three_of_five_are_enough_and_one_of_two_is_not() -> No
 def test_what_nothing_settles_has_no_value_and_every_candidate() -> None:
     found = merged(read("a", 1.27), read("b", 1.3))
     assert (found.value, found.quote, found.status, found.confidence) == (None, None, "unresolved", None)
-    assert found.reason == "1 of 2 voters (a) reads 1.27 and 1 of 2 voters (b) reads 1.3; they are level."
+    assert (
+        found.reason
+        == "1 of 2 voters (a) reads 1.27 and 1 of 2 voters (b) reads 1.3; the best supported are level."
+    )
     assert len(found.candidates) == 2
 
 

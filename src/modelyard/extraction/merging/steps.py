@@ -14,6 +14,7 @@ from modelyard.extraction.result import Candidate
 
 Group = tuple[Candidate, ...]
 
+_LEVEL = "the best supported are level"
 _ROUNDING = 1e-9  # shares are sums of floats: a lead of a fifth counts as one
 
 
@@ -104,7 +105,7 @@ def margin(case: Open) -> Decision | Open:
     """The value that leads by the margin."""
     first, second, lead = _lead(case.groups)
     if lead <= _ROUNDING:
-        return case.noting("they are level")
+        return case.noting(_LEVEL)
     if lead + _ROUNDING < case.margin:
         return case.noting(f"a lead of {_points(lead)} is less than the margin of {_points(case.margin)}")
     ahead = f"{case.wording.backing(first)}, {_points(lead)} ahead of {shown(second[0].value)}"
@@ -115,7 +116,7 @@ def agreement(case: Open) -> Decision | Open:
     """The value with most votes, however small its lead."""
     first, second, lead = _lead(case.groups)
     if lead <= _ROUNDING:
-        return case.noting("they are level")
+        return case.noting(_LEVEL)
     ahead = f"{case.wording.backing(first)}, {_points(lead)} ahead of {shown(second[0].value)}"
     return Decision("agreement", first, ahead)
 

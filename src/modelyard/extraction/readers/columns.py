@@ -49,7 +49,7 @@ def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
 def _table(run: Sequence[Row]) -> list[str]:
     """The rows as a table; a title over label and figures alike belongs to none of its columns."""
     values = min(row[1][0] for row in run if len(row) > 1)
-    in_columns = [len(row) > 1 or row[0][1] <= values or row[0][0] >= values for row in run]
+    in_columns = [len(row) > 1 or row[0][1] <= values or _heads(row, values) for row in run]
     grid = [
         [Cell(int(left), max(int(left) + 1, int(right)), text) for left, right, text in row]
         for row, inside in zip(run, in_columns, strict=True)
@@ -57,6 +57,12 @@ def _table(run: Sequence[Row]) -> list[str]:
     ]
     said = iter(tables.lines(grid))
     return [next(said) if inside else _plain(row) for row, inside in zip(run, in_columns, strict=True)]
+
+
+def _heads(row: Row, values: float) -> bool:
+    """Whether the only cell of a row stands over the figures; centred there, it may begin a little before."""
+    left, right, _ = row[0]
+    return left >= values - (right - left) / 4
 
 
 def _plain(row: Row) -> str:

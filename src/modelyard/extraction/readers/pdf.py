@@ -120,12 +120,20 @@ def _visual_lines(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
     bottom = top = 0.0
     for glyph in sorted(glyphs, key=lambda one: -(one.bottom + one.top)):
         middle = (glyph.bottom + glyph.top) / 2
-        if lines and bottom + (top - bottom) * (1 - _SAME_LINE) / 2 < middle:
+        if lines and (bottom + (top - bottom) * (1 - _SAME_LINE) / 2 < middle or _beside(glyph, bottom, top)):
             lines[-1].append(glyph)
+            if glyph.top - glyph.bottom > top - bottom:
+                bottom, top = glyph.bottom, glyph.top
         else:
             lines.append([glyph])
             bottom, top = glyph.bottom, glyph.top
     return [sorted(line, key=lambda one: one.left) for line in lines]
+
+
+def _beside(glyph: _Glyph, bottom: float, top: float) -> bool:
+    """Whether a glyph of another size overlaps the line: a raised mark comes before the line that it is on."""
+    small, large = sorted((glyph.top - glyph.bottom, top - bottom))
+    return small < _SMALL * large and min(glyph.top, top) - max(glyph.bottom, bottom) > _SAME_LINE * small
 
 
 def _cells(line: list[_Glyph]) -> columns.Row:

@@ -158,7 +158,8 @@ def _line(row: Row, groups: _Groups) -> str:
     for cell, text in zip(row, texts, strict=True):
         over = groups.of(cell)
         # A heading over several columns is said over each, so that every column carries its period.
-        repeated = over if over.start > 0 and len(text) <= _LONGEST_REPEATED else over[:1]
+        heading = len(text) <= _LONGEST_REPEATED and (not _AMOUNT.fullmatch(text) or _YEAR.fullmatch(text))
+        repeated = over if over.start > 0 and heading else over[:1]
         for column in repeated:
             shown[column] = f"{shown[column]} {text}" if shown[column] else text
     while shown and not shown[-1]:

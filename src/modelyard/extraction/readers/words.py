@@ -103,8 +103,9 @@ class Words:
         raised = properties is not None and value_of(properties, "vertAlign") == "superscript"
         first = len(self._parts)
         self._inside(run)
-        if raised and is_mark("".join(self._parts[max(0, first - 3) : first]), "".join(self._parts[first:])):
-            self._parts.insert(first, "^")
+        before, said = "".join(self._parts[:first]), "".join(self._parts[first:])
+        if raised and is_mark(before, said):
+            self._parts[:] = [before.rstrip(" \xa0"), "^", said.lstrip()]
 
     def _drawn(self, element: Any) -> None:
         """A text box comes twice, in its modern and its old form: the first is taken."""

@@ -186,7 +186,7 @@ def _parquet(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> bytes:
         import pyarrow.parquet as pq
     except ImportError:
         raise ModelyardError(
-            "Parquet needs pyarrow, which is not installed", hint="pip install pyarrow"
+            "Parquet needs pyarrow, which is not installed", hint="pip install 'modelyard[parquet]'"
         ) from None
     types = {"text": pa.string(), "number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_()}
     arrays = [
