@@ -42,6 +42,7 @@ perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/endpoint.py
 	$(BIN)/python perf/serving.py
 	$(BIN)/python perf/bench.py
+	$(BIN)/python perf/extraction.py
 	$(BIN)/python perf/startup.py
 
 clean:

@@ -165,12 +165,11 @@ def server(model: str) -> Iterator[str]:
             child.wait()
 
 
-def through(url: str, folder: str) -> LLM:
+def through(url: str, folder: str, context: int) -> LLM:
     """The server's model, behind the engine `endpoint`."""
     file = Path(folder) / "there.yaml"
-    file.write_text(
-        f"models:\n  there: {{url: '{url}', engine: endpoint, options: {{model: small, timeout: 3000}}}}\n"
-    )
+    options = {"model": "small", "timeout": 3000, "context_length": context}
+    file.write_text(json.dumps({"models": {"there": {"url": url, "engine": "endpoint", "options": options}}}))
     return create_llm("there", catalog=file)
 
 
@@ -236,9 +235,11 @@ def main() -> None:
         if given.only != "grounding":
             url = stack.enter_context(server(given.model))
             folder = stack.enter_context(tempfile.TemporaryDirectory())
+            here = create_llm(given.model)
+            there = through(url, folder, here.load().context_length)
             sides = {
-                "ours, direct": ours(create_llm(given.model), task, given.voters),
-                "ours, endpoint": ours(through(url, folder), task, given.voters),
+                "ours, direct": ours(here, task, given.voters),
+                "ours, endpoint": ours(there, task, given.voters),
                 **{f"LangExtract {buffer}": theirs(peer, url, buffer) for buffer in given.buffers},
             }
             chosen = documents(task, given.documents, whole=given.whole)

@@ -11,7 +11,7 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from langextract_peer import Peer
@@ -41,7 +41,11 @@ def make_quotes(text: str, count: int = QUOTES) -> list[Quote]:
     ]
     assert len(lines) >= count, len(lines)
     chance = random.Random(7)
-    change = {"verbatim": str, "signs": _other_signs, "slips": lambda line: _slips(line, chance)}
+    change: dict[str, Callable[[str], str]] = {
+        "verbatim": str,
+        "signs": _other_signs,
+        "slips": lambda line: _slips(line, chance),
+    }
     made = []
     for at in range(count):
         line, kind = lines[at * len(lines) // count], _ORDER[at % len(_ORDER)]

@@ -228,7 +228,9 @@ class _Run:
         except DocumentError as error:
             return _failed(str(source), "", self._how.task.schema, error, time.monotonic() - began)
         try:
-            return _Open(Asked(document, self._how.task, self._how.mode, self._how.most))
+            asked = Asked(document, self._how.task, self._how.mode, self._how.most)
+            await asyncio.to_thread(asked.prepare)
+            return _Open(asked)
         except DocumentError as error:
             seconds = time.monotonic() - began
             return _failed(document.name, document.text, self._how.task.schema, error, seconds)

@@ -21,7 +21,7 @@ from functools import cached_property
 
 from modelyard.extraction.heads import is_head
 from modelyard.extraction.numbers import numbers, parse_number
-from modelyard.extraction.periods import Wanted, wanted_period
+from modelyard.extraction.periods import Wanted, months_of, wanted_period
 from modelyard.extraction.rows import Row, read_rows
 from modelyard.extraction.schema import Field
 
@@ -72,8 +72,9 @@ class EvidenceIndex:
     def best(self, field: Field, *, avoid: Sequence[str] = (), limit: int = 6) -> list[Evidence]:
         """The evidence of a field, best first.
 
-        Rows and sentences are ranked apart, and of figures at least half of what is given are rows, where there are
-        rows: a sentence that tells of a figure has more words, and a statement is the better witness.
+        Where a field asks for a period and a row has a column for it, only such rows are evidence: a sentence that
+        tells of the figure has more of its words, and the statement is the better witness. Else rows and sentences are
+        ranked apart, and of figures most of what is given are rows, where there are rows.
 
         Args:
             field: what is looked for.
@@ -87,11 +88,15 @@ class EvidenceIndex:
             self._scored(field),
             key=lambda one: (_avoided(one[1], unwanted), -one[0], one[1].start),
         )
-        rows = [one for one in ranked if one[1].row is not None]
-        sentences = [one for one in ranked if one[1].row is None]
         if not numeric:
             return self._shown_best(ranked, limit, wanted, numeric)
+        rows = [one for one in ranked if one[1].row is not None]
+        telling = [one for one in rows if one[0] > 0 and wanted is not None and _tells(one[1].row, wanted)]
+        found = self._shown_best(telling, limit, wanted, numeric)
+        if found and not _avoided(telling[0][1], unwanted):
+            return found
         from_rows = self._shown_best(rows, limit, wanted, numeric)
+        sentences = [one for one in ranked if one[1].row is None]
         from_sentences = self._shown_best(sentences, limit, wanted, numeric)
         told = from_sentences[: max(limit // 3, limit - len(from_rows))]
         return [*from_rows[: limit - len(told)], *told]
@@ -187,6 +192,11 @@ def stems(text: str) -> list[str]:
     ['dilut', 'earni', 'per', 'share', 'assum', 'dilut']
     """
     return [word[:_STEM] for word in _WORD.findall(text.lower()) if word not in _COMMON]
+
+
+def _tells(row: Row | None, wanted: Wanted) -> bool:
+    """Whether a column of the row is said to be of the period that is asked for."""
+    return row is not None and any(months_of(cell.head) == wanted.months for cell in row.cells)
 
 
 def _avoided(unit: _Unit, unwanted: Sequence[str]) -> bool:

@@ -101,7 +101,7 @@ def test_two_columns_of_prose_are_read_one_after_the_other() -> None:
 
 
 def test_a_raised_mark_stays_apart_from_its_number() -> None:
-    assert lines([(72, 700, "EPS of 1.20"), (123.5, 703.5, "1", 6.5), (128, 700, "and more")]) == [
+    assert lines([(72, 700, "EPS of 1.20"), (123.5, 703.5, "1", 6.5), (131, 700, "and more")]) == [
         "EPS of 1.20^1 and more"
     ]
 

@@ -83,6 +83,11 @@ class Asked:
         self._index = EvidenceIndex(document.text)
         self._best: dict[str, list[Evidence]] = {}
 
+    def prepare(self) -> None:
+        """Finds the evidence of every field: a moment's work for a long document, which belongs into a thread."""
+        for field in self.task.schema.fields:
+            self.evidence(field)
+
     async def question(self, voter: Voter, llm: LLM) -> Question | None:
         """What a voter is asked; None where there is nothing to ask: no field of one value, or no evidence."""
         if voter.reads == "evidence":

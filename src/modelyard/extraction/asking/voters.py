@@ -89,7 +89,7 @@ def read_voters(given: int | str | Sequence[str | Voter]) -> tuple[Voter, ...]:
         InvalidArgumentError: no such name, one twice, or a number that is not 1 to 32.
     """
     if isinstance(given, int) or (isinstance(given, str) and given.strip().isdecimal()):
-        return _so_many(int(given))
+        return _so_many(int(given.strip() if isinstance(given, str) else given))
     names = given.split(",") if isinstance(given, str) else list(given)
     voters = tuple(one if isinstance(one, Voter) else _named(one.strip()) for one in names)
     if not voters or len(voters) > MOST:

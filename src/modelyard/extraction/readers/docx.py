@@ -111,7 +111,7 @@ class _Body:
         self._styles = styles
         self._unread = unread
         self._places = Places()
-        self._notes: dict[str, list[str]] = {"footnote": [], "endnote": []}
+        self._notes: dict[str, dict[str, int]] = {"footnote": {}, "endnote": {}}
 
     def blocks(self, element: Any, where: str | None = None) -> None:
         """The paragraphs and tables in an element; `where` is their place, if they have none of their own."""
@@ -131,7 +131,7 @@ class _Body:
     def notes(self, kind: str, part: Any) -> None:
         """The notes at the end, under the marks that they have in the text."""
         known = {} if part is None else {one.get(W + "id"): one for one in part.iter(W + kind)}
-        for number, key in enumerate(self._notes[kind], 1):
+        for key, number in list(self._notes[kind].items()):
             if key not in known:
                 self._unread.add("lost")
                 continue
@@ -139,19 +139,16 @@ class _Body:
                 self._blank()
             first = len(self.lines)
             self.blocks(known[key], f"{kind} {number}")
-            for at in range(first, min(first + 1, len(self.lines))):
-                self.lines[at] = Line(
-                    f"{self._mark(kind, number)} {self.lines[at].text}", self.lines[at].where
-                )
+            if first < len(self.lines):
+                said, where = self.lines[first]
+                self.lines[first] = Line(f"{self._mark(kind, number)} {said}", where)
 
     def _mark(self, kind: str, number: int) -> str:
         return f"^{number}" if kind == "footnote" else f"^e{number}"
 
     def _note(self, kind: str, key: str) -> str:
         known = self._notes[kind]
-        if key not in known:
-            known.append(key)
-        return self._mark(kind, known.index(key) + 1)
+        return self._mark(kind, known.setdefault(key, len(known) + 1))
 
     def _paragraph(self, paragraph: Any, where: str | None) -> None:
         words = Words(self._unread, self._note)

@@ -103,9 +103,10 @@ class Words:
         raised = properties is not None and value_of(properties, "vertAlign") == "superscript"
         first = len(self._parts)
         self._inside(run)
-        before, said = "".join(self._parts[:first]), "".join(self._parts[first:])
+        near = max(0, first - 3)
+        before, said = "".join(self._parts[near:first]), "".join(self._parts[first:])
         if raised and is_mark(before, said):
-            self._parts[:] = [before.rstrip(" \xa0"), "^", said.lstrip()]
+            self._parts[near:] = [before.rstrip(" \xa0"), "^", said.lstrip()]
 
     def _drawn(self, element: Any) -> None:
         """A text box comes twice, in its modern and its old form: the first is taken."""
