@@ -121,8 +121,8 @@ def extract(
 
     located = locate(files)
     paths = located.files
-    for path in located.left_out:
-        print(f"warning: {path} is left out: no type that can be read", file=sys.stderr)
+    if located.warning:
+        print(f"warning: {located.warning}", file=sys.stderr)
     wanted = resolve_task(task, schema).bind(texts(parameters, "--set"))
     who = read_voters(voters)
     rules = _rules(wanted.rules, merge, priority)

@@ -44,6 +44,7 @@ _FILLER = re.compile(
     r"increase|decrease|consolidated|gaap|variance|versus|vs|yoy|actual|pro|forma|reported)\b",
     re.IGNORECASE,
 )
+_MARK = re.compile(r"\^\S+")  # of a note, as the readers write it
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LONGEST = 220
 _LEFT = 3  # words that may be left of a head, when everything that heads are made of is taken away
@@ -57,7 +58,7 @@ def is_head(line: str, *, piped: bool = False) -> bool:
     >>> is_head("Sales rose in the three months ended June 30, 2024 on stronger demand")
     False
     """
-    line = " ".join(line.split())
+    line = _MARK.sub("", " ".join(line.split()))
     if len(line) > _LONGEST:
         return False
     rest, found = line, 0
@@ -76,6 +77,7 @@ class Heads:
     """The lines above a table, read once for all of its rows."""
 
     def __init__(self, lines: Sequence[str]) -> None:
+        lines = [_MARK.sub("", line) for line in lines]
         self._piped = [line for line in lines if "|" in line]
         plain = [" ".join(line.split()) for line in lines if "|" not in line]
         # A title may stand above the heads and look like one: the lines from the second on are tried as well.

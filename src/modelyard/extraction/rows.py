@@ -31,6 +31,7 @@ _NOTE = re.compile(
     r"\s*\((?:Note|Notes)?\s*[0-9a-z]{1,2}(?:\s*(?:,|and)\s*[0-9a-z]{1,2})*\)\s*", re.IGNORECASE
 )
 _REFERENCE = re.compile(r"\(\s*(?:Notes?|Items?|Parts?|Tables?)\s*\Z", re.IGNORECASE)
+_RAISED = re.compile(r"\^\S+")  # a note's mark, as the readers write it
 _MARK = re.compile(r"\([0-9a-z]{1,2}\)")
 _CLOSES = re.compile(r"total\b", re.IGNORECASE)  # rows that end the group above them
 _LETTERS = re.compile(r"[^\W\d_]{2}")
@@ -231,7 +232,7 @@ def _span(text: str, start: int, end: int) -> _Line:
 
 
 def _label(raw: str) -> str:
-    said = _NOTE.sub(" ", " ".join(raw.replace("|", " ").split()))
+    said = _NOTE.sub(" ", _RAISED.sub("", " ".join(raw.replace("|", " ").split())))
     return said.lstrip(" :$€£.·…*†‡—–-").rstrip(" :$€£.·…*†‡(—–-")
 
 
