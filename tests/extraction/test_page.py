@@ -237,9 +237,7 @@ def test_a_span_of_another_text_is_not_marked() -> None:
 
 
 def test_a_document_that_failed_says_why() -> None:
-    failed = result(
-        "", {"eps": FieldResult(None, None, None, None, "failed")}, error="note.pdf: a scan"
-    )
+    failed = result("", {"eps": FieldResult(None, None, None, None, "failed")}, error="note.pdf: a scan")
     words = read(render_page("t", [run_of(failed)])).text
     assert "note.pdf: a scan" in words
     assert "no text to show" in words

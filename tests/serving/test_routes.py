@@ -247,12 +247,18 @@ def test_an_extraction_gives_each_value_with_its_place(client: httpx2.Client) ->
     assert [one["document"] for one in reply["documents"]] == ["a", "b.html"]
     assert reply["documents"][1]["text"] == "EPS\n0.41"
     assert set(reply["documents"][0]["fields"]) == {"eps"}
-    assert {one["voter"] for one in reply["documents"][0]["fields"]["eps"]["candidates"]} == set(reply["voters"])
+    assert {one["voter"] for one in reply["documents"][0]["fields"]["eps"]["candidates"]} == set(
+        reply["voters"]
+    )
     assert reply["model"]["engine"] == "fake"
 
 
 def test_an_extraction_has_the_voters_that_were_asked_for_and_no_other_model(client: httpx2.Client) -> None:
-    body = {"model": "fixed", "documents": [{"text": "EPS was 0.41"}], "schema": {"fields": {"eps": "number"}}}
+    body = {
+        "model": "fixed",
+        "documents": [{"text": "EPS was 0.41"}],
+        "schema": {"fields": {"eps": "number"}},
+    }
     assert client.post("/v1/extract", json={**body, "voters": "passages,evidence#2"}).json()["voters"] == [
         "passages",
         "evidence#2",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import bench, demo, doctor, engines, extract, models, plan, review, serve, talk
+from modelyard.cli import bench, calibrate, demo, doctor, engines, extract, models, plan, review, serve, talk
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(extract.extract)
 app.command()(review.review)
+app.command()(calibrate.calibrate)
 app.command()(plan.plan)
 app.command()(serve.serve)
 app.command()(demo.demo)

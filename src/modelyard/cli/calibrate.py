@@ -171,20 +171,19 @@ def _one_set(sets: list[Any]) -> None:
 
 
 def _print(found: list[Calibrated]) -> None:
-    first = found[0]
-    counts = first.counts
-    folds, repeats = first.calibration.record["folds"], first.calibration.record["repeats"]
+    record = found[0].calibration.record
     print(
-        f"{counts['documents']} documents, {counts['labels']} labelled values. All figures are of values outside of "
-        f"the fit:\n{folds} folds by document, dealt {repeats} times; 95% intervals draw whole documents."
+        "All figures are of values outside of the fit: "
+        f"{record['folds']} folds by document, dealt {record['repeats']} times.\nIntervals are 95%, from drawing "
+        "whole documents; ± is the spread over the repeats."
     )
     # Rows are figures and columns the voter sets, so that three sets fit into 80 columns.
     names = [f">{', '.join(one.voters)}" for one in found]
     print_table(("figure", *names), [(name, *(cell(one) for one in found)) for name, cell in _ROWS])
     _print_voters(found)
-    _print_slopes(found)
     if len(found) == 1:
-        _print_curve(first)
+        _print_slopes(found[0])
+        _print_curve(found[0])
     for one in found:
         if one.promise is not None:
             print(f"{', '.join(one.voters)}: {one.promise.reason}.")
@@ -198,7 +197,11 @@ def _figure(one: Calibrated, name: str) -> str:
 
 
 def _span(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
+    """An interval without its noughts, as three sets stand side by side in 80 columns."""
+    if interval is None:
+        return ""
+    low, high = (f"{end:.2f}".removeprefix("0") for end in interval)
+    return f" [{low},{high}]"
 
 
 def _ece(one: Calibrated) -> str:
@@ -208,7 +211,7 @@ def _ece(one: Calibrated) -> str:
 
 def _ece_repeat(one: Calibrated) -> str:
     found = one.figures["ece"]
-    return f"{found['one_repeat']:.3f} ± {found['over_repeats']:.3f}"
+    return f"{found['one_repeat']:.3f} ±{found['over_repeats']:.3f}"
 
 
 def _value(name: str) -> Any:
@@ -224,8 +227,13 @@ def _merged_less_best(one: Calibrated) -> str:
     return f"{one.figures['accuracy']['value'] - one.figures['voters'][one.figures['best_voter']]:+.3f}"
 
 
+def _size(one: Calibrated) -> str:
+    return f"{one.counts['labels']} in {one.counts['documents']}"
+
+
 _ROWS: tuple[tuple[str, Any], ...] = (
-    ("ECE, 10 bins of equal mass", _ece),
+    ("values in documents", _size),
+    ("ECE, 10 equal bins", _ece),
     ("  of one repeat", _ece_repeat),
     ("AUROC within folds", lambda one: _figure(one, "auroc")),
     ("  across folds", _value("auroc_pooled")),
@@ -233,7 +241,7 @@ _ROWS: tuple[tuple[str, Any], ...] = (
     ("accuracy, merged", lambda one: _figure(one, "accuracy")),
     ("  best voter", _best),
     ("  difference", _merged_less_best),
-    ("accuracy, accepted half", lambda one: _figure(one, "accepted_half")),
+    ("accepted half", lambda one: _figure(one, "accepted_half")),
     ("  by raw agreement", _value("accepted_half_raw")),
 )
 
@@ -251,19 +259,16 @@ def _print_voters(found: list[Calibrated]) -> None:
         print_table(("voters", "voter", ">accuracy alone", ">weight"), rows)
 
 
-def _print_slopes(found: list[Calibrated]) -> None:
+def _print_slopes(one: Calibrated) -> None:
     from modelyard.extraction.calibration.evidence import EVIDENCE
 
-    rows = []
-    for at, name in enumerate(EVIDENCE):
-        cells = []
-        for one in found:
-            bar = one.calibration.record["error_bars"]["slopes"][name]
-            slope = one.calibration.model.slopes[at]
-            cells.append("–" if slope == 0 else f"{slope:.2f} ± {bar:.2f}")
-        rows.append((name, *cells))
-    names = [f">{', '.join(one.voters)}" for one in found]
-    print_table(("evidence (log odds a standard deviation)", *names), rows)
+    bars, slopes = one.calibration.record["error_bars"]["slopes"], one.calibration.model.slopes
+    rows = [
+        (name, f"{slope:.2f} ± {bars[name]:.2f}")
+        for name, slope in zip(EVIDENCE, slopes, strict=True)
+        if slope or bars[name]
+    ]
+    print_table(("evidence", ">log odds a standard deviation"), rows)
 
 
 def _print_curve(one: Calibrated) -> None:

@@ -85,6 +85,10 @@ def extract(
         str | None,
         typer.Option(help="The model that settles what is left open, or 'none'; the same by default."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="What `modelyard calibrate` wrote: the confidence, and what is accepted."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the whole result as JSON, for `review` and `calibrate`.")
     ] = None,
@@ -100,7 +104,9 @@ def extract(
         Path | None, typer.Option(help="The file that keeps every answer; in your data folder by default.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything anew, and keep no answers.")] = False,
-    max_tokens_read: Annotated[int, typer.Option(help="Tokens of a document that a voter reads at most.")] = 1500,
+    max_tokens_read: Annotated[
+        int, typer.Option(help="Tokens of a document that a voter reads at most.")
+    ] = 1500,
     together: Annotated[int, typer.Option(help="Requests in flight at once.")] = 8,
     engine: Engine = None,
     option: Options = None,
@@ -134,7 +140,7 @@ def extract(
         llm.load()
     how: dict[str, Any] = {
         "model": llm, "task": wanted, "voters": who, "mode": mode.value, "rules": rules, "cases": cases.value,
-        "judge": {None: True, "none": False}.get(judge, judge), "max_tokens_read": max_tokens_read,
+        "judge": {None: True, "none": False}.get(judge, judge), "calibration": calibration, "max_tokens_read": max_tokens_read,
         "store": None if fresh else store or default_answers(), "together": together,
         "find": SETTINGS.llm,
     }  # fmt: skip
@@ -211,7 +217,7 @@ def _print_fields(title: str, fields: Mapping[str, FieldResult], *, several: boo
         (
             name,
             "–" if cell.value is None else str(cell.value),
-            "" if cell.confidence is None else f"{cell.confidence:.2f}",
+            _sure(cell),
             cell.status,
             _shortened(cell.quote),
             ", ".join(filter(None, (cell.document if several and cell.quote else None, cell.where))),
@@ -222,6 +228,12 @@ def _print_fields(title: str, fields: Mapping[str, FieldResult], *, several: boo
     for name, cell in fields.items():
         if cell.reason and cell.strategy not in ("single", "equal", "none", None):
             print(f"{name}: {cell.strategy}: {cell.reason}")
+
+
+def _sure(cell: FieldResult) -> str:
+    """The confidence, and whether it is enough."""
+    said = "" if cell.confidence is None else f"{cell.confidence:.2f}"
+    return said if cell.accepted is None else f"{said} {'accepted' if cell.accepted else 'open'}".strip()
 
 
 def _print_warnings(one: DocumentResult) -> None:

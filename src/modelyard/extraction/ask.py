@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modelyard import portal
 from modelyard.create import create_llm
@@ -22,13 +22,15 @@ from modelyard.extraction.asking.questions import Asked
 from modelyard.extraction.asking.voters import PASSAGES, Mode, Voter, check_mode, read_voters
 from modelyard.extraction.documents import Document, read_document
 from modelyard.extraction.locate import locate_documents as locate_documents
-from modelyard.extraction.merging.confidence import Judgement
 from modelyard.extraction.merging.merge import merge_async
 from modelyard.extraction.merging.rules import ALL_FIELDS, MergeRules
 from modelyard.extraction.result import Candidate, DocumentResult, Extraction, FieldResult, Record, VoterReply
 from modelyard.extraction.schema import ExtractionSchema, read_schema
 from modelyard.extraction.task import Task, load_task, task_of
 from modelyard.llm import LLM
+
+if TYPE_CHECKING:
+    from modelyard.extraction.calibration import Calibration
 
 PASSAGE_TOKENS = 1500
 """Tokens of a document that a voter reads at most, unless told otherwise: a small model reads more for long and
@@ -54,7 +56,7 @@ async def extract_async(
     rules: MergeRules | None = None,
     judge: LLM | str | bool = True,
     cases: Cases = "each",
-    confidence: Judgement | None = None,
+    calibration: Calibration | Path | str | None = None,
     store: Path | str | None = None,
     max_tokens_read: int = PASSAGE_TOKENS,
     together: int = 8,
@@ -75,8 +77,8 @@ async def extract_async(
         judge: the model that settles what rules leave open, from the candidates' quotes alone; True is the
             first model, False none.
         cases: which documents are about the same thing.
-        confidence: what gives a value its confidence; the formula of `merging.confidence` by default, or
-            `Calibration.judgement`.
+        calibration: what `modelyard calibrate` has fitted, or the path of it: the voters' weights, the confidence,
+            and from which on a value is accepted. The formula of `merging.confidence` without one.
         store: a file in which every answer is kept at once, and looked up before anything is asked.
         max_tokens_read: of a longer document, the passages that hold the fields' terms are read; the result
             says how much was left out.
@@ -103,9 +105,10 @@ async def extract_async(
     given = [sources] if isinstance(sources, str | Path | Document) else list(sources)
     if not given:
         raise InvalidArgumentError("there are no documents", hint="Give at least one path.")
+    fitted = _calibration(calibration, who)
     models = {"": llm} | {one.model: find(one.model) for one in who if one.model}
     how = _How(
-        wanted, check_mode(mode), rules or wanted.rules, _judge(judge, llm, find), confidence, max_tokens_read
+        wanted, check_mode(mode), rules or wanted.rules, _judge(judge, llm, find), fitted, max_tokens_read
     )
     # What is wrong with the model ends the run here, once, and not as the failure of every document.
     await llm.load_async()
@@ -159,17 +162,20 @@ class _How:
     mode: Mode
     rules: MergeRules
     judge: LLM | None
-    confidence: Judgement | None
+    calibration: Calibration | None
     most: int
 
     async def merged(self, candidates: Mapping[str, Sequence[Candidate]]) -> dict[str, FieldResult]:
         """The value of each field."""
-        return {
-            one.name: await merge_async(
-                one, candidates.get(one.name, ()), self.rules, self.judge, confidence=self.confidence
-            )
-            for one in self.task.schema.fields
-        }
+        found: dict[str, FieldResult] = {}
+        for one in self.task.schema.fields:
+            votes = list(candidates.get(one.name, ()))
+            if self.calibration is not None:
+                votes = self.calibration.weigh(votes)
+            found[one.name] = await merge_async(one, votes, self.rules, self.judge)
+        if self.calibration is not None:
+            return self.calibration.apply(found, self.task.schema.fields)
+        return found
 
 
 @dataclass(slots=True)
@@ -250,6 +256,22 @@ class _Run:
             document.name, _sha256(document.text), fields, _warnings(document, state.replies, fields),
             state.seconds, document.text, read=ranges, replies=tuple(_said(state.replies)),
         )  # fmt: skip
+
+
+def _calibration(given: Calibration | Path | str | None, voters: Sequence[Voter]) -> Calibration | None:
+    """The calibration, refused where it does not know the voters, before any of them is asked."""
+    if given is None:
+        return None
+    from modelyard.extraction.calibration import Calibration
+
+    found = Calibration.load(Path(given)) if isinstance(given, str | Path) else given
+    for one in voters:
+        if one.name not in found.weights:
+            raise InvalidArgumentError(
+                f"the calibration was fitted for the voters {', '.join(found.weights)}, and not for '{one.name}'",
+                hint="Ask the same voters (--voters), or run `modelyard calibrate` on a result of these.",
+            )
+    return found
 
 
 def _check_rules(rules: MergeRules, schema: ExtractionSchema) -> None:

@@ -34,9 +34,9 @@ from modelyard.engines.openvino.pieces import piece_table, special_tokens
 from modelyard.engines.openvino.scorer import Scorer
 from modelyard.engines.openvino.settings import OPTIONS, Settings
 from modelyard.engines.openvino.sight import Looked, Sight
-from modelyard.engines.openvino.threads import in_passing_thread
 from modelyard.engines.scoring import ScoringQueue
 from modelyard.engines.steploop import Job, StepLoop
+from modelyard.engines.threads import in_passing_thread
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.errors import EngineCrashedError, InvalidArgumentError, UnsupportedError
 from modelyard.params import NAMES, SamplingParams

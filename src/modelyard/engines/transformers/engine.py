@@ -21,6 +21,7 @@ from modelyard.engines.continuations import Pair, check_pairs
 from modelyard.engines.limits import answer_room, check_continuations, check_prompt
 from modelyard.engines.scoring import ScoringQueue
 from modelyard.engines.steploop import Job, StepLoop
+from modelyard.engines.threads import in_passing_thread
 from modelyard.engines.tools import ToolUse, tool_form, tool_use
 from modelyard.engines.transformers.settings import OPTIONS, Settings
 from modelyard.errors import EngineCrashedError, UnsupportedError
@@ -47,7 +48,7 @@ class TransformersEngine(Engine):
         settings = Settings.read(options, model.spec.quantization)
         from modelyard.engines.transformers.instance import Instance  # brings torch
 
-        self._instance: Instance | None = Instance(model, settings)
+        self._instance: Instance | None = in_passing_thread(lambda: Instance(model, settings))
         self._facts = self._instance.facts
         self._lock = threading.Lock()
         self._scoring: ScoringQueue[_Scored] = ScoringQueue(

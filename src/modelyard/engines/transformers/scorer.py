@@ -81,7 +81,7 @@ class Scorer:
 
     def _rows(self, tails: Sequence[Sequence[int]], before: int = 0) -> int:
         """How many continuations, behind so many tokens of prompt, fit the buffers at once."""
-        vocabulary = self._net.model.get_output_embeddings().weight.shape[0]
+        vocabulary: int = self._net.model.get_output_embeddings().weight.shape[0]
         longest = max(map(len, tails))
         return max(1, min(_BUFFER // (4 * vocabulary * longest), _SPREAD // (before + longest)))
 

@@ -123,7 +123,7 @@ def calibrate(
     promised = None
     if max_error is not None:
         promised = promise(
-            held.mean_confidence[kept].tolist(), held.right[:, kept].all(0).tolist(),
+            held.mean_confidence[kept].tolist(), np.asarray(held.right[:, kept].all(0)).tolist(),
             made.documents[kept].tolist(), max_error=max_error, level=level,
         )  # fmt: skip
     fitted = fit(made, everything, isotonic=isotonic)

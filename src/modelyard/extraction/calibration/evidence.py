@@ -11,7 +11,7 @@
     beside agreement  how often two voters agree on the record's other fields
     beside grounded   how many values of the record's other fields are grounded
 
-None of them falls when a further voter agrees.
+None of them falls when a further voter agrees; `certain` as long as all votes have logprobs, or none.
 """
 
 from __future__ import annotations

@@ -34,8 +34,11 @@ def folds(
     total = np.maximum(sizes.sum(0), 1)
     held, fold_of = np.zeros((min(count, len(names)), 2)), np.zeros(len(names), dtype=np.int64)
     shuffled = rng.permutation(len(names))
-    for document in shuffled[np.argsort(-sizes[shuffled].sum(1), kind="stable")]:
+    dealt = shuffled[np.argsort(-sizes[shuffled].sum(1), kind="stable")]
+    for left, document in zip(range(len(dealt), 0, -1), dealt, strict=True):
         lots = rng.permutation(len(held))
+        empty = lots[held[lots].sum(1) == 0]
+        lots = empty if len(empty) == left else lots  # none stays empty
         uneven = []
         for fold in lots:
             tried = held.copy()

@@ -35,7 +35,7 @@ def ballots_of(sheet: Sheet, truth: Truth) -> Ballots:
     missing: Counter[str] = Counter()
     found = [one for unit in sheet.units for one in _of_unit(unit, truth, missing)]
     if not found:
-        why = ", ".join(f"{count} {said}" for said, count in missing.items()) or "it has no fields"
+        why = ", ".join(f"{count} values {said}" for said, count in missing.items()) or "it has no fields"
         raise InvalidArgumentError(
             f"{sheet.source} has nothing to calibrate on: {why}",
             hint="Give a result of `modelyard extract … --out FILE` with the labels of its documents.",
@@ -70,7 +70,7 @@ def truth_of(task: Task, sheet: Sheet) -> Truth:
     for one in task.documents:
         by_name |= {one.path.name: one.labels, str(one.path): one.labels}
     by_name |= {one.id: one.labels for one in task.documents}
-    labels = {}
+    labels: dict[tuple[str, str], Any] = {}
     for document in sheet.documents:
         name = str(document["document"])
         found = by_name.get(name, by_name.get(PurePath(name).name, {}))

@@ -8,9 +8,9 @@ a wrong accepted value. The mean share of wrong values among a document's accept
 For each threshold the promise is tested with the one-sided Clopper-Pearson bound (Biometrika 26, 1934). That many
 thresholds are tried does not break it, since they are tested in a fixed sequence from the strictest downwards
 which ends at the first that fails (Bauer 1991; as risk control: Angelopoulos et al., Learn then Test, 2021, and
-Bates et al., Distribution-free, risk-controlling prediction sets, 2021). The sequence begins where enough
-documents have an accepted value for a bound without a single error to pass, which looks at confidences only, not
-at what is right. That step takes for granted that documents are not more often wrong above a threshold than
+Bates et al., Distribution-free, risk-controlling prediction sets, 2021). The sequence begins where a third of the
+documents have an accepted value, and as many as a bound without a single error needs to pass: with fewer one
+unlucky document would end it. Where that is looks at confidences only, not at what is right. That step takes for granted that documents are not more often wrong above a threshold than
 just below it; the rest needs only that new documents are like the labelled ones.
 """
 
@@ -22,6 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelyard.errors import InvalidArgumentError
+
+FIRST = 1 / 3
+"""The share of the documents that have an accepted value at the first threshold that is tested."""
 
 GRID = tuple(round(1 - step / 200, 3) for step in range(1, 200))
 """The thresholds that are tried, fixed beforehand: 0.995 down to 0.005."""
@@ -106,7 +109,7 @@ def promise(
     best: Promise | None = None
     for threshold in GRID:
         accepted, wrong = int((safe >= threshold).sum()), int((worst >= threshold).sum())
-        if accepted < needed:
+        if accepted < max(needed, FIRST * len(safe)):
             continue
         bound = upper_bound(wrong, accepted, level)
         held = bound <= max_error
