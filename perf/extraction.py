@@ -13,7 +13,10 @@ one pass.
 Nothing is read from a cache: each round's documents begin with a line of their own, and LangExtract's prompt, whose
 start all its chunks share, does too. One document is read by each side before the stopwatch starts. `right` counts
 values within the task's tolerance of the label; of several answers of LangExtract for a field the first counts, and
-`among` says how often any is right. Run it alone; LangExtract's environment is made in the cache once.
+`among` says how often any is right. Look at `answered` before the ratio: a side that gives no value writes little and
+is soon done (LangExtract on smollm2-135m writes an empty list for every chunk). Only with a model that does the work,
+such as qwen2.5-coder-1.5b, does the ratio compare like with like. Run it alone; LangExtract's environment is made in
+the cache once.
 """
 
 from __future__ import annotations
@@ -130,18 +133,19 @@ def theirs(peer: Peer, url: str, buffer: int) -> Side:
     return run
 
 
-def right(found: Round, given: Sequence[Labelled], tolerance: float) -> tuple[int, int]:
-    """How many fields' first values are right, and for how many any is."""
-    first = among = 0
+def right(found: Round, given: Sequence[Labelled], tolerance: float) -> tuple[int, int, int]:
+    """How many fields have a value, how many fields' first values are right, and for how many any is."""
+    answered = first = among = 0
     for one in given:
         for field, label in one.labels.items():
             values = found.values.get(one.name, {}).get(field, [])
             good = [
                 isinstance(value, int | float) and abs(value - label) <= tolerance + 1e-9 for value in values
             ]
+            answered += any(value is not None for value in values)
             first += bool(good and good[0])
             among += any(good)
-    return first, among
+    return answered, first, among
 
 
 @contextlib.contextmanager
@@ -192,10 +196,10 @@ def measure(
     fields = sum(len(one.labels) for one in given)
     found: dict[str, Any] = {"documents": len(given), "fields": fields}
     heads = " ".join(f"{'/ ' + name.removeprefix('LangExtract '):>9}" for name in peers)
-    print(f"{'documents':<18} {'a second':>9} {'right':>6} {'among':>6} of {fields}  {heads}")
+    print(f"{'documents':<18} {'a second':>9} {'answered':>9} {'right':>6} {'among':>6} of {fields}  {heads}")
     for name, all_ in made.items():
         speed = statistics.median(len(given) / one.seconds for one in all_)
-        first, among = right(all_[-1], given, tolerance)
+        answered, first, among = right(all_[-1], given, tolerance)
         ratios = {
             peer: statistics.median(
                 two.seconds / one.seconds for one, two in zip(all_, made[peer], strict=True)
@@ -204,10 +208,10 @@ def measure(
         }
         shown = " ".join(f"{value:>9.2f}" for value in ratios.values())
         print(
-            f"{name:<18} {speed:>9.3f} {first:>6} {among:>6} {'':>{3 + len(str(fields))}}  {shown}",
+            f"{name:<18} {speed:>9.3f} {answered:>9} {first:>6} {among:>6} {'':>{3 + len(str(fields))}}  {shown}",
             flush=True,
         )
-        found[name] = {"a_second": round(speed, 4), "right": first, "among": among} | {
+        found[name] = {"a_second": round(speed, 4), "answered": answered, "right": first, "among": among} | {
             f"of_{peer}": round(value, 2) for peer, value in ratios.items()
         }
     return found

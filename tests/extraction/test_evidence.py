@@ -45,6 +45,13 @@ def test_lines_that_are_to_be_avoided_come_last() -> None:
     assert not lines[0].startswith("Basic earnings")
 
 
+def test_a_figure_with_fewer_decimals_than_the_field_has_is_another_thing() -> None:
+    money = Field("eps", "number", EPS.description, decimals=2)
+    assert [one.line[-6:] for one in EvidenceIndex(STATEMENT).best(money)] == ["$ 0.79"]
+    whole = STATEMENT.replace("$ 0.79 $ 0.73", "$ 79 $ 73")
+    assert EvidenceIndex(whole).best(money)[0].line.endswith("$ 79")  # none has them, so they tell nothing
+
+
 def test_a_text_field_is_shown_whole_lines() -> None:
     field = Field("arm", "string", "the drug of the treatment arm")
     text = "Background. Patients in the treatment arm got aspirin. Nobody else did."

@@ -17,7 +17,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from decimal import Decimal
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 from modelyard.extraction.heads import is_head
 from modelyard.extraction.numbers import numbers, parse_number
@@ -26,7 +28,6 @@ from modelyard.extraction.rows import Row, read_rows
 from modelyard.extraction.schema import Field
 
 _WORD = re.compile(r"[^\W\d_]+")
-_STEM = 5  # letters of a word that are compared: dilut(ed), dilut(ion)
 _COMMON = frozenset(
     "a an and as at by for from in is are was were it its of on or that the this to which with most recent".split()  # noqa: SIM905
 )
@@ -89,26 +90,43 @@ class EvidenceIndex:
             key=lambda one: (_avoided(one[1], unwanted), -one[0], one[1].start),
         )
         if not numeric:
-            return self._shown_best(ranked, limit, wanted, numeric)
+            return self._shown_best(ranked, limit, wanted, numeric, field.decimals)
         rows = [one for one in ranked if one[1].row is not None]
         telling = [one for one in rows if one[0] > 0 and wanted is not None and _tells(one[1].row, wanted)]
-        found = self._shown_best(telling, limit, wanted, numeric)
+        found = self._shown_best(telling, limit, wanted, numeric, field.decimals)
         if found and not _avoided(telling[0][1], unwanted):
             return found
-        from_rows = self._shown_best(rows, limit, wanted, numeric)
+        from_rows = self._shown_best(rows, limit, wanted, numeric, field.decimals)
         sentences = [one for one in ranked if one[1].row is None]
-        from_sentences = self._shown_best(sentences, limit, wanted, numeric)
+        from_sentences = self._shown_best(sentences, limit, wanted, numeric, field.decimals)
         told = from_sentences[: max(limit // 3, limit - len(from_rows))]
         return [*from_rows[: limit - len(told)], *told]
 
     def _shown_best(
-        self, ranked: Sequence[tuple[float, _Unit]], limit: int, wanted: Wanted | None, numeric: bool
+        self,
+        ranked: Sequence[tuple[float, _Unit]],
+        limit: int,
+        wanted: Wanted | None,
+        numeric: bool,
+        decimals: int,
+    ) -> list[Evidence]:
+        return self._shown_of(ranked, limit, wanted, numeric, decimals) or (
+            self._shown_of(ranked, limit, wanted, numeric, 0) if decimals else []
+        )
+
+    def _shown_of(
+        self,
+        ranked: Sequence[tuple[float, _Unit]],
+        limit: int,
+        wanted: Wanted | None,
+        numeric: bool,
+        decimals: int,
     ) -> list[Evidence]:
         found: dict[str, Evidence] = {}
         for score, unit in ranked:
             if len(found) >= limit or (score <= 0 and found):
                 break
-            for one in self._shown(unit, score, wanted, numeric):
+            for one in self._shown(unit, score, wanted, numeric, decimals):
                 found.setdefault(one.line, one)
         return list(found.values())[:limit]
 
@@ -169,13 +187,16 @@ class EvidenceIndex:
                     score += _HEAD_WEIGHT
             yield score, unit
 
-    def _shown(self, unit: _Unit, score: float, wanted: Wanted | None, numeric: bool) -> Iterator[Evidence]:
+    def _shown(
+        self, unit: _Unit, score: float, wanted: Wanted | None, numeric: bool, decimals: int
+    ) -> Iterator[Evidence]:
         if unit.row is not None and numeric:
             cells = unit.row.cells
             places = wanted.choose([cell.head for cell in cells]) if wanted else range(len(cells))
             for place in places:
                 cell = cells[place]
-                if parse_number(cell.of(self.text)) is not None:
+                number = parse_number(cell.of(self.text))
+                if number is not None and -_exponent(number) >= decimals:
                     head = f"{cell.head}: " if cell.head else ""
                     line = f"{unit.name[-_LONGEST:]} | {head}{cell.of(self.text)}"
                     yield Evidence(unit.start, unit.end, line, (cell.start, cell.end), score)
@@ -186,12 +207,31 @@ class EvidenceIndex:
 
 
 def stems(text: str) -> list[str]:
-    """The words of a text without the commonest, each cut to its first letters.
+    """The words of a text without the commonest, each as its stem (the Snowball stemmer for English).
 
-    >>> stems("Diluted earnings per share, assuming dilution")
-    ['dilut', 'earni', 'per', 'share', 'assum', 'dilut']
+    >>> stems("Diluted earnings per share, assuming dilution; shareholders")
+    ['dilut', 'earn', 'per', 'share', 'assum', 'dilut', 'sharehold']
     """
-    return [word[:_STEM] for word in _WORD.findall(text.lower()) if word not in _COMMON]
+    return [_stem(word) for word in _WORD.findall(text.lower()) if word not in _COMMON]
+
+
+def _exponent(number: Decimal) -> int:
+    """Minus the number of decimals that a figure is written with."""
+    exponent = number.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
+
+
+@lru_cache(maxsize=50_000)
+def _stem(word: str) -> str:
+    found: str = _stemmer().stemWord(word)
+    return found
 
 
 def _tells(row: Row | None, wanted: Wanted) -> bool:

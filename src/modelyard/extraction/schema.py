@@ -20,7 +20,7 @@ from modelyard.extraction.numbers import parse_number
 _TYPES = ("number", "integer", "string", "boolean", "array", "object")
 _SHORT_KEYS = frozenset(
     (
-        "type", "description", "unit", "nullable", "required", "enum", "items", "format", "pattern",
+        "type", "description", "unit", "decimals", "nullable", "required", "enum", "items", "format", "pattern",
         "minimum", "maximum", "properties",
     )
 )  # fmt: skip
@@ -48,6 +48,8 @@ class Field:
         nullable: whether a document may lack it.
         enum: the allowed values, empty where any will do.
         items: the type of the items of an array of scalars.
+        decimals: with how many decimals its figures are written at least, as amounts of money with 2; a row whose
+            figure has fewer is another thing.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Field:
     nullable: bool = True
     enum: tuple[Any, ...] = ()
     items: str | None = None
+    decimals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ def _or_null(schema: dict[str, Any], field: Field) -> dict[str, Any]:
     if field.enum:
         return {"enum": [*field.enum, None]}
     bare = {
-        key: part for key, part in schema.items() if key not in ("description", "title", "unit", "default")
+        key: part
+        for key, part in schema.items()
+        if key not in ("description", "title", "unit", "decimals", "default")
     }
     if field.type in ("array", "object"):
         options = [option for option in bare.pop("anyOf", []) if option != {"type": "null"}] or [bare]
@@ -334,11 +339,20 @@ class _Source:
             nullable=absent or name not in whole.get("required", []),
             enum=enum,
             items=self._items(name, core) if plain[0] == "array" else None,
+            decimals=self._decimals(name, given),
         )
 
     def _enum(self, core: dict[str, Any]) -> tuple[Any, ...]:
         allowed = [core["const"]] if "const" in core else core.get("enum", [])
         return tuple(one for one in allowed if one is not None)
+
+    def _decimals(self, name: str, given: dict[str, Any]) -> int:
+        decimals = given.get("decimals", given.get("x-decimals", 0))
+        if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 9:
+            self._wrong(
+                f"field '{name}': decimals has value {decimals!r:.60}", "It is a whole number, 0 to 9."
+            )
+        return decimals
 
     def _items(self, name: str, core: dict[str, Any]) -> str | None:
         items = core.get("items")

@@ -128,6 +128,6 @@ def _scipy() -> Any:
         import scipy.optimize as found
     except ImportError as error:
         raise EngineNotInstalledError(
-            "calibrating needs scipy, which is not installed", hint="pip install 'modelyard[bench]'"
+            "calibrating needs scipy, which is not installed", hint="pip install 'modelyard[calibrate]'"
         ) from error
     return found
