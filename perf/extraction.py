@@ -6,7 +6,9 @@ The documents are the 10-Q windows of the task `eps_extraction`, then passages o
 characters about the fields; with --whole all of the release). All sides read the same texts with the same model and
 look for the same two fields, each with its line as the quote. LangExtract asks `modelyard serve` through its OpenAI
 provider, all chunks in flight at once, once with its default chunks of 1,000 characters and once with chunks that
-hold a whole window; its answers may be as long as ours, so that none runs on to the end of the context. Ours asks
+hold a whole window. Its answers are free, as its examples write them: held to its schema (--schema), our server
+writes JSON without the white space of its examples, and qwen2.5-coder-1.5b then closes the list
+at once. Its answers may be as long as ours, so that none runs on to the end of the context. Ours asks
 the same server (`endpoint`), or runs the model in this process (`direct`); with one voter, because LangExtract makes
 one pass.
 
@@ -14,7 +16,7 @@ Nothing is read from a cache: each round's documents begin with a line of their 
 start all its chunks share, does too. One document is read by each side before the stopwatch starts. `right` counts
 values within the task's tolerance of the label; of several answers of LangExtract for a field the first counts, and
 `among` says how often any is right. Look at `answered` before the ratio: a side that gives no value writes little and
-is soon done (LangExtract on smollm2-135m writes an empty list for every chunk). Only with a model that does the work,
+is soon done. Only with a model that does the work,
 such as qwen2.5-coder-1.5b, does the ratio compare like with like. Run it alone; LangExtract's environment is made in
 the cache once.
 """
@@ -115,13 +117,13 @@ def ours(llm: LLM, task: Task, voters: int) -> Side:
     return run
 
 
-def theirs(peer: Peer, url: str, buffer: int) -> Side:
-    """LangExtract, with chunks of so many characters."""
+def theirs(peer: Peer, url: str, buffer: int, *, schema: bool) -> Side:
+    """LangExtract, with chunks of so many characters; its answers held to its schema, or free."""
 
     def run(given: Sequence[Labelled], opening: str) -> Round:
         said = peer.ask(
             "extract", documents={one.name: one.text for one in given}, opening=opening, url=url, model="small",
-            workers=WORKERS, tokens=ANSWER, buffer=buffer,
+            workers=WORKERS, tokens=ANSWER, buffer=buffer, schema=schema,
         )  # fmt: skip
         values: dict[str, dict[str, list[Any]]] = {}
         for name, found in said["found"].items():
@@ -225,6 +227,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--voters", type=int, default=1, help="ours asks so often; LangExtract asks once")
+    parser.add_argument("--schema", action="store_true", help="hold LangExtract's answers to its own schema")
     parser.add_argument("--whole", action="store_true", help="read whole releases")
     parser.add_argument("--buffers", type=int, nargs="+", default=[1000, 8000])
     parser.add_argument("--only", choices=("documents", "grounding"))
@@ -244,7 +247,10 @@ def main() -> None:
             sides = {
                 "ours, direct": ours(here, task, given.voters),
                 "ours, endpoint": ours(there, task, given.voters),
-                **{f"LangExtract {buffer}": theirs(peer, url, buffer) for buffer in given.buffers},
+                **{
+                    f"LangExtract {buffer}": theirs(peer, url, buffer, schema=given.schema)
+                    for buffer in given.buffers
+                },
             }
             chosen = documents(task, given.documents, whole=given.whole)
             found["extraction"] = measure(sides, chosen, given.rounds, task.tolerance)

@@ -62,14 +62,23 @@ def examples() -> list[Any]:
 def extract(job: dict[str, Any]) -> dict[str, Any]:
     """Seconds for all documents, and what was found in each: kind, quote, value, place."""
     documents = [lx.data.Document(text, document_id=name) for name, text in job["documents"].items()]
-    given = {"base_url": job["url"], "api_key": "none", "temperature": 0.0, "max_workers": job["workers"]}
+    given: dict[str, Any] = {
+        "base_url": job["url"],
+        "api_key": "none",
+        "temperature": 0.0,
+        "max_workers": job["workers"],
+    }
     given["max_output_tokens"] = job["tokens"]
+    if not job["schema"]:
+        given["response_format"] = {"type": "text"}
     began = time.perf_counter()
     found = lx.extract(
         documents,
         prompt_description=DESCRIPTION.format(opening=job["opening"]),
         examples=examples(),
         config=ModelConfig(model_id=job["model"], provider="openai", provider_kwargs=given),
+        use_schema_constraints=job["schema"],
+        fence_output=None if job["schema"] else True,  # left free, models fence their JSON, and so it is read
         max_char_buffer=job["buffer"],
         batch_length=job["workers"],
         max_workers=job["workers"],

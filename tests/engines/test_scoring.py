@@ -40,9 +40,15 @@ def prompt(number: int, length: int = 1) -> list[Pair]:
     return [((0,) * (length - 1) + (number,), (1,))]
 
 
-async def waiting(model: Model, queue: ScoringQueue[str], *asked: asyncio.Task[tuple[Score, ...]]) -> None:
-    """Returns once the first one is being scored and the others wait behind it."""
+async def busy(model: Model, queue: ScoringQueue[str]) -> asyncio.Task[tuple[Score, ...]]:
+    """A pair that is being scored, alone, until the model is let go; what is asked for now waits behind it."""
+    first = asks(queue, prompt(100))
     assert await asyncio.to_thread(model.began.wait, 20)
+    return first
+
+
+async def waiting(queue: ScoringQueue[str], *asked: asyncio.Task[tuple[Score, ...]]) -> None:
+    """Returns once these wait behind the first one."""
     while len(queue._waiting) < len(asked):
         await asyncio.sleep(0)
 
@@ -50,7 +56,7 @@ async def waiting(model: Model, queue: ScoringQueue[str], *asked: asyncio.Task[t
 async def behind(
     model: Model, queue: ScoringQueue[str], *later: asyncio.Task[tuple[Score, ...]]
 ) -> list[tuple[Score, ...] | BaseException]:
-    await waiting(model, queue, *later)
+    await waiting(queue, *later)
     model.go.set()
     return await asyncio.gather(*later, return_exceptions=True)
 
@@ -73,8 +79,7 @@ def run(
     async def all_() -> tuple[list[float | type], list[list[int]], int]:
         model = Model()
         queue = ScoringQueue(model.score, tokens=tokens)
-        first = asks(queue, prompt(100))
-        assert await asyncio.to_thread(model.began.wait, 20)
+        first = await busy(model, queue)
         found = await behind(model, queue, *(asks(queue, *one) for one in later))
         await first
         queue.close()
@@ -117,9 +122,9 @@ def test_one_that_is_cancelled_while_it_waits_is_never_scored() -> None:
     async def all_() -> list[list[int]]:
         model = Model()
         queue = ScoringQueue(model.score, tokens=8)
-        first = asks(queue, prompt(100))
+        first = await busy(model, queue)
         leaves, stays = asks(queue, prompt(1)), asks(queue, prompt(2))
-        await waiting(model, queue, leaves, stays)
+        await waiting(queue, leaves, stays)
         leaves.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaves
@@ -135,9 +140,9 @@ def test_who_waits_when_it_is_closed_is_told_and_who_is_being_scored_gets_the_sc
     async def all_() -> list[float | type]:
         model = Model()
         queue = ScoringQueue(model.score, tokens=8)
-        first = asks(queue, prompt(100))
+        first = await busy(model, queue)
         later = asks(queue, prompt(1))
-        await waiting(model, queue, later)
+        await waiting(queue, later)
         queue.close()
         model.go.set()
         found = totals(await asyncio.gather(first, later, return_exceptions=True))

@@ -52,7 +52,7 @@ class TransformersEngine(Engine):
         self._facts = self._instance.facts
         self._lock = threading.Lock()
         self._scoring: ScoringQueue[_Scored] = ScoringQueue(
-            self._scores, tokens=settings.prompt_tokens, name=f"scoring:{model.spec.alias}"
+            self._scores, tokens=self._instance.together, name=f"scoring:{model.spec.alias}"
         )
         self._loop: StepLoop | None = None
         if self._facts.kind != "embedding":

@@ -24,7 +24,7 @@ from modelyard.engines.transformers.pieces import FirstWord, Pieces
 from modelyard.engines.transformers.probe import decoder_bytes, padding_is_harmless, shared_bytes
 from modelyard.engines.transformers.prompts import Prompt, Prompts
 from modelyard.engines.transformers.sampling import Choice, generator
-from modelyard.engines.transformers.scorer import Scorer
+from modelyard.engines.transformers.scorer import TOGETHER, Scorer
 from modelyard.engines.transformers.seq2seq import Seq2SeqMachine
 from modelyard.engines.transformers.settings import Settings
 from modelyard.errors import InvalidArgumentError, PromptTooLongError, UnsupportedError
@@ -66,7 +66,8 @@ class Instance:
     def __init__(self, model: Model, settings: Settings) -> None:
         loaded = load(model, settings)
         self.net = Net(loaded.model)
-        self.tokens = settings.prompt_tokens
+        on_cpu = self.net.device.type == "cpu"
+        self.together = min(settings.prompt_tokens, TOGETHER) if on_cpu else settings.prompt_tokens
         self._tokenizer = loaded.tokenizer
         self.facts = _facts(model, loaded, settings)
         self.prompts = Prompts(
@@ -179,7 +180,7 @@ class Instance:
         """The logprobs of continuations that are tokens already; `together` reads short prompts in one pass."""
         plain = isinstance(self._machine, SharedMachine)
         name = None if adapter is None else self.net.adapter(adapter)
-        made = Scorer(self.net, start=self._start, plain=plain, adapter=name, tokens=self.tokens)
+        made = Scorer(self.net, start=self._start, plain=plain, adapter=name, tokens=self.together)
         return made.score(pairs, together=together)
 
     def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:

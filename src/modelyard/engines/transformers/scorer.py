@@ -15,7 +15,11 @@ from modelyard.engines.transformers.net import Net
 from modelyard.engines.transformers.seq2seq import padded
 from modelyard.types import Score
 
+TOGETHER = 256
+"""Tokens of a pass over several prompts on a CPU: above, padding and its mask cost more than the pass saves."""
 _PIECE = 512  # tokens of a continuation read in one pass
+_ALONE = 1024
+"""Tokens of one prompt read in a pass: behind a cache, attention is slower than over a whole prompt."""
 _BUFFER = 2**28  # bytes of logits held at once
 _SPREAD = 2**14  # tokens of cache that the continuations of one pass may hold together
 
@@ -47,11 +51,11 @@ class Scorer:
         start: the id that begins an encoder-decoder's answer; None for a decoder-only model.
         adapter: the name of the adapter to score under.
         plain: whether the model's state is a plain KV cache, which can be spread over rows.
-        tokens: of prompts read in one pass, padding included.
+        tokens: of several prompts read in one pass, padding included.
     """
 
     def __init__(
-        self, net: Net, *, start: int | None, plain: bool, adapter: str | None = None, tokens: int = _PIECE
+        self, net: Net, *, start: int | None, plain: bool, adapter: str | None = None, tokens: int = TOGETHER
     ) -> None:
         self._net = net
         self._start = start
@@ -107,8 +111,8 @@ class Scorer:
 
     def _alone(self, prompt: tuple[int, ...]) -> _Read:
         cache, logits = DynamicCache(), torch.empty(0)
-        for at in range(0, len(prompt), self._tokens):
-            ids = torch.tensor([prompt[at : at + self._tokens]], device=self._net.device)
+        for at in range(0, len(prompt), _ALONE):
+            ids = torch.tensor([prompt[at : at + _ALONE]], device=self._net.device)
             logits = self._net([self._adapter], input_ids=ids, cache=cache).logits
         return _Read([prompt], cache, _log_softmax(logits[:, -1]))
 

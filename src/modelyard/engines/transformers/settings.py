@@ -17,7 +17,7 @@ OPTIONS = {
     "threads": "CPU threads; all cores by default",
     "max_batch": "most requests that answer at once (32)",
     "kv_cache_gb": "most GiB of KV cache; by default half of the memory that is free after loading",
-    "prompt_tokens": "tokens of a prompt read in one step, and of short ones that are scored together (512): larger reads faster, cancels later",
+    "prompt_tokens": "tokens of a prompt read in one step, and of short ones that are scored together (512; the latter 256 at most on a CPU): larger reads faster, cancels later",
     "context_length": "tokens of prompt and answer, below what the model was trained for",
     "min_pixels": "images with fewer pixels are enlarged (vision)",
     "max_pixels": "images with more pixels are made smaller (vision)",
