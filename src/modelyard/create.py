@@ -16,6 +16,7 @@ from modelyard.types import Warning
 
 if TYPE_CHECKING:
     from modelyard.catalog.load import Catalog
+    from modelyard.safety.policy import Policy
 
 _PROVIDERS = ("huggingface", "hf")
 
@@ -39,6 +40,7 @@ def create_llm(
     catalog: str | Path | None = None,
     offline: bool | None = None,
     pool: Pool | None = None,
+    safety: Policy | None = None,
     **params: Any,
 ) -> LLM:
     """An LLM by name; the model itself loads on first use.
@@ -63,6 +65,7 @@ def create_llm(
         catalog: a YAML file laid over the starter catalogue.
         offline: use only what is on this machine.
         pool: where the model is loaded.
+        safety: checks of prompts and answers, in place of those that the catalogue gives the model.
         params: sampling parameters for every request of this LLM.
 
     Raises:
@@ -99,6 +102,10 @@ def create_llm(
     }  # fmt: skip
     if pool is None and (offline or (api_key and not elsewhere)):
         pool = Pool(offline=bool(offline), token=api_key)
+    if safety is None and spec.safety:
+        from modelyard.safety import policy_of
+
+        safety = policy_of(spec, catalog=found, pool=pool)
     return LLM(
         _changed(spec, asked.changes),
         pool=pool,
@@ -107,6 +114,7 @@ def create_llm(
         settings=settings,
         catalog=found,
         warnings=asked.warnings,
+        safety=safety,
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
 import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from modelyard import portal
 from modelyard.adapters import Adapters
@@ -24,6 +25,7 @@ from modelyard.errors import InvalidArgumentError, UnsupportedError, nearest
 from modelyard.messages import Prompt, as_message, check_characters, read_prompt, read_tools
 from modelyard.params import NAMES, SamplingParams, canonical, merge
 from modelyard.pool import Pool, default_pool
+from modelyard.screen import Screen
 from modelyard.types import (
     Chunk,
     Constraint,
@@ -37,6 +39,7 @@ from modelyard.types import (
     Token,
     TokenizerInfo,
     Usage,
+    Verdict,
     Warning,
 )
 
@@ -92,6 +95,7 @@ class LLM:
         settings: what `config_manager.get_param` answers.
         catalog: where adapters and their bases are found by name, and the pins; the starter by default.
         warnings: what every answer has to say.
+        safety: watches over prompts and answers, as a `modelyard.safety.Policy` does.
     """
 
     def __init__(
@@ -104,11 +108,13 @@ class LLM:
         settings: Mapping[str, Any] | None = None,
         catalog: Catalog | None = None,
         warnings: Sequence[Warning] = (),
+        safety: Screen | None = None,
     ) -> None:
         self.spec = spec
         self._adapters = Adapters(spec, catalog)
         self._lock = self._adapters.lock
         self._warnings = tuple(warnings)
+        self.safety = safety
         self.config_manager = ConfigManager(settings or {})
         self._pool = pool or default_pool()
         self._options = dict(options or {})
@@ -141,9 +147,9 @@ class LLM:
             PromptTooLongError, SchemaError, UnsupportedError, DeadlineExceededError, EngineError: as named.
         """
         asked = await self._asked(prompt, how)
-        async with self._lease(asked.request) as engine:
+        async with self._watched(asked) as (engine, watch):
             requests = _sequences(asked.request)
-            results = await _all(_collect(engine, one, asked) for one in requests)
+            results = await _all(_collect(engine, one, asked, watch) for one in requests)
         return replace(results[0], alternatives=tuple(results[1:]))
 
     async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncGenerator[Chunk, None]:
@@ -151,9 +157,9 @@ class LLM:
         asked = await self._asked(prompt, how)
         if asked.request.params.num_return_sequences > 1:
             raise UnsupportedError("a stream carries one answer", hint="Set num_return_sequences to 1.")
-        async with self._lease(asked.request) as engine:
+        async with self._watched(asked) as (engine, watch):
             text: list[str] = []
-            async with contextlib.aclosing(_chunks(engine, asked)) as chunks:
+            async with contextlib.aclosing(watch(asked, _chunks(engine, asked), whole=False)) as chunks:
                 async for chunk in chunks:
                     text.append(chunk.text)
                     yield _closing(chunk, asked, "".join(text)) if chunk.finish_reason else chunk
@@ -251,6 +257,17 @@ class LLM:
         async with self._lease() as engine:
             return await engine.embed(texts)
 
+    async def classify_async(self, texts: str | Sequence[str]) -> tuple[dict[str, float], ...]:
+        """For each text the probability of each label (task: classification).
+
+        Raises:
+            UnsupportedError: the model gives no labels.
+            PromptTooLongError: a text is longer than the model reads.
+        """
+        texts = _texts((texts,) if isinstance(texts, str) else texts, "texts")
+        async with self._lease() as engine:
+            return await engine.classify(texts)
+
     async def count_tokens_async(self, prompt: Prompt, *, raw: bool = False) -> int:
         """How many tokens the prompt has, chat template included."""
         messages, text = read_prompt(prompt, None, raw)
@@ -331,6 +348,10 @@ class LLM:
         """`embed_async`, waited for."""
         return portal.run(self.embed_async(texts))
 
+    def classify(self, texts: str | Sequence[str]) -> tuple[dict[str, float], ...]:
+        """`classify_async`, waited for."""
+        return portal.run(self.classify_async(texts))
+
     def count_tokens(self, prompt: Prompt, *, raw: bool = False) -> int:
         """`count_tokens_async`, waited for."""
         return portal.run(self.count_tokens_async(prompt, raw=raw))
@@ -374,6 +395,27 @@ class LLM:
             if request is not None:
                 engine.check_top_logprobs(request)
             yield engine
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, asked: _Asked) -> AsyncIterator[tuple[Engine, _Watch]]:
+        """The engine, and what lets an answer through; the request has been checked."""
+        if self.safety is None:
+            async with self._lease(asked.request) as engine:
+                yield engine, _unwatched
+            return
+        # The models of the checks first: whoever holds this one waits for none of them.
+        async with self.safety.hold(), self._lease(asked.request) as engine:
+            seen = await self.safety.read(asked.request)
+            asked.request = seen.request
+            asked.warnings = (*asked.warnings, *seen.warnings)
+            asked.verdicts = seen.verdicts
+            yield engine, _refused if seen.refused else functools.partial(_watched, self.safety)
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[Capabilities]:
+        """Keeps the model loaded; gives what it can do."""
+        async with self._lease() as engine:
+            yield engine.capabilities
 
     @property
     def pool(self) -> Pool:
@@ -438,10 +480,11 @@ class LLM:
 class _Asked:
     """A request with what has to be added to its answer."""
 
-    __slots__ = ("echo", "request", "warnings")
+    __slots__ = ("echo", "request", "verdicts", "warnings")
 
     def __init__(self, request: Request, warnings: tuple[Warning, ...], echo: str) -> None:
         self.request, self.warnings, self.echo = request, warnings, echo
+        self.verdicts: tuple[Verdict, ...] = ()
 
 
 # A translation or a summary is wanted as it is most likely; a sampled one has to be asked for.
@@ -591,11 +634,49 @@ def _shifted(chunk: Chunk, by: int) -> Chunk:
     return replace(chunk, tokens=tokens)
 
 
+class _Watch(Protocol):
+    """Lets the chunks of an answer through that may be shown."""
+
+    def __call__(
+        self, asked: _Asked, chunks: AsyncGenerator[Chunk, None], *, whole: bool
+    ) -> AsyncGenerator[Chunk, None]: ...
+
+
+def _unwatched(
+    asked: _Asked, chunks: AsyncGenerator[Chunk, None], *, whole: bool
+) -> AsyncGenerator[Chunk, None]:
+    return chunks
+
+
+def _watched(
+    safety: Screen, asked: _Asked, chunks: AsyncGenerator[Chunk, None], *, whole: bool
+) -> AsyncGenerator[Chunk, None]:
+    return safety.watch(asked.request, chunks, whole=whole)
+
+
+async def _refused(
+    asked: _Asked, chunks: AsyncGenerator[Chunk, None], *, whole: bool
+) -> AsyncGenerator[Chunk, None]:
+    """The answer to a prompt that a check refuses; the model is not asked."""
+    await chunks.aclose()
+    yield Chunk(finish_reason="content_filter", usage=Usage(0, 0), timings=Timings(0.0, None, 0.0))
+
+
 def _closing(chunk: Chunk, asked: _Asked, text: str) -> Chunk:
-    """The last chunk, with the warnings of the whole answer."""
+    """The last chunk, with the warnings and verdicts of the whole answer."""
+    if chunk.finish_reason == "content_filter":
+        return replace(
+            chunk,
+            warnings=(*asked.warnings, *chunk.warnings),
+            verdicts=(*asked.verdicts, *chunk.verdicts),
+        )
     constraint = None if chunk.tool_calls else asked.request.constraint
     unmet = _unmet(constraint, text[len(asked.echo) :], chunk.finish_reason or "error")
-    return replace(chunk, warnings=(*asked.warnings, *chunk.warnings, *unmet))
+    return replace(
+        chunk,
+        warnings=(*asked.warnings, *chunk.warnings, *unmet),
+        verdicts=(*asked.verdicts, *chunk.verdicts),
+    )
 
 
 def _unmet(constraint: Constraint | None, text: str, finish: FinishReason) -> tuple[Warning, ...]:
@@ -615,12 +696,13 @@ def _unmet(constraint: Constraint | None, text: str, finish: FinishReason) -> tu
     return () if problem is None else (Warning("constraint_not_met", problem),)
 
 
-async def _collect(engine: Engine, request: Request, asked: _Asked) -> Result:
+async def _collect(engine: Engine, request: Request, asked: _Asked, watch: _Watch) -> Result:
     one = _Asked(request, asked.warnings, asked.echo)
+    one.verdicts = asked.verdicts
     text: list[str] = []
     tokens: list[Token] = []
     last = Chunk()
-    async for chunk in _chunks(engine, one):
+    async for chunk in watch(one, _chunks(engine, one), whole=True):
         text.append(chunk.text)
         tokens.extend(chunk.tokens)
         last = chunk
@@ -633,5 +715,13 @@ async def _collect(engine: Engine, request: Request, asked: _Asked) -> Result:
     if request.adapter is not None:
         fingerprint = replace(fingerprint, adapter=f"{request.adapter.name}@{request.adapter.revision}")
     return Result(
-        answer, tuple(tokens), finish, usage, timings, last.warnings, fingerprint, tool_calls=last.tool_calls
+        answer,
+        tuple(tokens),
+        finish,
+        usage,
+        timings,
+        last.warnings,
+        fingerprint,
+        tool_calls=last.tool_calls,
+        verdicts=last.verdicts,
     )

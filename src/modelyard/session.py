@@ -51,18 +51,20 @@ class Session:
             result = await self.llm.generate_async(messages, **how)
         except PromptTooLongError as error:
             raise self._too_long(error) from error.__cause__
-        self._remember(prompt, _answer(result.tokens))
+        self._end(prompt, result.tokens, result.text, result)
         return result
 
     async def stream_async(self, prompt: str, **how: Any) -> AsyncGenerator[Chunk, None]:
         """Answers piece by piece; both turns are added when the answer is whole, before its last piece."""
         tokens: list[Token] = []
+        text = ""
         stream = self.llm.stream_async(self._messages(prompt), **how)
         try:
             async for chunk in stream:
                 tokens += chunk.tokens
+                text += chunk.text
                 if chunk.finish_reason is not None:
-                    self._remember(prompt, _answer(tokens))
+                    self._end(prompt, tokens, text, chunk)
                 yield chunk
         except PromptTooLongError as error:
             raise self._too_long(error) from error.__cause__
@@ -147,7 +149,12 @@ class Session:
         system = [Message("system", self.system_prompt)] if self.system_prompt else []
         return [*system, *self.history, Message("user", prompt)]
 
-    def _remember(self, prompt: str, answer: str) -> None:
+    def _end(self, prompt: str, tokens: Sequence[Token], text: str, last: Chunk | Result) -> None:
+        """Both turns join the history, unless a safety check has refused one of them; what it masked stays masked."""
+        if last.finish_reason == "content_filter":
+            return
+        hidden = any(one.side == "output" and one.action == "mask" for one in last.verdicts)
+        answer = text if hidden else _answer(tokens)
         self.history += [Message("user", prompt), Message("assistant", answer)]
 
     def _too_long(self, error: PromptTooLongError) -> PromptTooLongError:

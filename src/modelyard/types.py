@@ -13,9 +13,11 @@ from typing import Any, Literal
 from modelyard.params import SamplingParams
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "error", "content_filter"]
 LogprobOf = Literal["model", "masked", "sampling", "unknown"]
 JSONSchema = Mapping[str, Any]
+Side = Literal["input", "output"]
+Action = Literal["block", "mask", "warn"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -173,6 +175,57 @@ class Warning:  # noqa: A001  (the design's name; never confused with the builti
 
 
 @dataclass(slots=True, frozen=True)
+class Category:
+    """Something that a check looks for: how sure it is (0 to 1, None where it gives no number), and whether it objects."""
+
+    name: str
+    score: float | None = None
+    flagged: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Span:
+    """A part of a text: `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+@dataclass(slots=True, frozen=True)
+class Verdict:
+    """What a check says of a text.
+
+    Attributes:
+        allowed: whether the check has nothing against it.
+        check: the check's name.
+        model: the model that judged, by its alias; empty where none did.
+        categories: what was looked for, the surest first; of the worst window, where the text was read in several.
+        window: the worst window: `text[window.start:window.end]` is what was judged. None where there was no text.
+        spans: what the check objects to: what a pattern matched, else the windows that were flagged.
+        side: `input` for a prompt, `output` for an answer; None where a check was asked directly.
+        action: what the policy did about it; None where it is allowed, or a check was asked directly.
+    """
+
+    allowed: bool
+    check: str
+    model: str = ""
+    categories: tuple[Category, ...] = ()
+    window: Span | None = None
+    spans: tuple[Span, ...] = ()
+    side: Side | None = None
+    action: Action | None = None
+
+    @property
+    def flagged(self) -> tuple[str, ...]:
+        """The names of the categories that it objects to.
+
+        >>> Verdict(False, "personal data", categories=(Category("email", flagged=True),)).flagged
+        ('email',)
+        """
+        return tuple(one.name for one in self.categories if one.flagged)
+
+
+@dataclass(slots=True, frozen=True)
 class Usage:
     """Token counts. `cached_tokens` are prompt tokens read from the prefix cache, None when unknown."""
 
@@ -196,7 +249,10 @@ class Timings:
 
 @dataclass(slots=True, frozen=True)
 class Chunk:
-    """A piece of an answer as it is made. The last one of an answer has a `finish_reason`, and all tool calls."""
+    """A piece of an answer as it is made. The last one of an answer has a `finish_reason`, and all tool calls.
+
+    `verdicts` are those of the safety checks that object to something, on the last chunk.
+    """
 
     text: str = ""
     tokens: tuple[Token, ...] = ()
@@ -205,6 +261,7 @@ class Chunk:
     timings: Timings | None = None
     warnings: tuple[Warning, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -249,7 +306,9 @@ class Result:
     """A whole answer. `str(result)` is its text.
 
     With `num_return_sequences` above 1 this is the first answer and `alternatives` holds the others. An
-    answer that asks for functions has them in `tool_calls`, and its text may be empty.
+    answer that asks for functions has them in `tool_calls`, and its text may be empty. Where a safety check
+    refuses the prompt or the answer, `finish_reason` is `content_filter`, the text is empty, and `verdicts` say why;
+    checks that only mask or warn have their verdicts there, too.
     """
 
     text: str
@@ -261,6 +320,7 @@ class Result:
     fingerprint: Fingerprint
     alternatives: tuple[Result, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
     def __str__(self) -> str:
         return self.text

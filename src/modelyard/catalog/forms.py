@@ -15,7 +15,7 @@ from modelyard.errors import CatalogError, nearest
 _KEYS: dict[str, tuple[str, ...]] = {
     "hub": ("hub", "revision", "file", "sha256"),
     "path": ("path",),
-    "package": ("package", "file", "name", "sha256", "size"),
+    "package": ("package", "file", "name", "sha256", "size", "beside"),
     "packages": ("packages", "name", "sha256", "size"),
 }
 _TEMPLATE_KEYS = ("template", "file", "count", "start")
@@ -98,7 +98,7 @@ def _path(document: Document, raw: Any, where: Where) -> PathSource:
 
 def _package(document: Document, raw: dict[str, Any], kind: str, where: Where) -> PackageSource:
     parts = [_part(document, raw, where)] if kind == "package" else _parts(document, raw["packages"], where)
-    values: dict[str, Any] = {key: raw[key] for key in ("name", "sha256", "size") if key in raw}
+    values: dict[str, Any] = {key: raw[key] for key in ("name", "sha256", "size", "beside") if key in raw}
     if len(parts) == 1:
         values.setdefault("name", Path(parts[0].file).name)
     return check(document, PackageSource, {"parts": tuple(parts), **values}, where)

@@ -17,7 +17,7 @@ from modelyard.catalog.model import Model
 from modelyard.catalog.pull import find_local
 from modelyard.catalog.spec import AnySource, HubSource, ModelSpec, PackageSource, PathSource
 
-Format = Literal["gguf", "openvino", "safetensors", "none"]
+Format = Literal["gguf", "openvino", "onnx", "safetensors", "none"]
 Work = Literal["batch", "stream"]
 OPENVINO_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """What OpenVINO GenAI's GGUF reader takes; other files belong to llama.cpp."""
@@ -31,6 +31,7 @@ OPENVINO_OPTIONS = frozenset({
     "device", "threads", "precision", "kv_cache_gb", "max_batch_tokens", "min_pixels", "max_pixels", "worker", "memory",
 })  # fmt: skip
 
+_FORMATS: dict[str, Format] = {".gguf": "gguf", ".onnx": "onnx"}
 _LARGE = 1_000_000_000  # parameters from which llama.cpp writes one stream faster (35 tokens a second to 22)
 
 
@@ -156,7 +157,11 @@ def run_how(
     if wanted == "auto":
         wanted = facts.dtype
     kind = device.kind if device else "cpu"
-    usual = "bfloat16" if kind == "gpu" or (has_bfloat16() and spec.task != "embedding") else "float32"
+    usual = (
+        "bfloat16"
+        if kind == "gpu" or (has_bfloat16() and spec.task not in ("embedding", "classification"))
+        else "float32"
+    )
     packed = spec.quantization or next(
         (name for name in ("4bit", "8bit") if options.get(f"load_in_{name}") is True), None
     )
@@ -190,6 +195,8 @@ def _preference(
         return _for_gguf(spec, files, work, device)
     if files.format == "openvino":
         return ["openvino"], ["the files are an OpenVINO model"]
+    if files.format == "onnx":
+        return ["onnx"], ["the files are an ONNX model, which OpenVINO's runtime reads"]
     return _for_hub(spec, files, missing, work, device)
 
 
@@ -289,12 +296,18 @@ def _files(spec: ModelSpec, model: Model | None, facts: ModelFacts | None) -> _F
         return _expected(spec.source, facts)
     known = of_path(model.path, model.revision)
     if model.path.is_file():
-        kind: Format = "gguf" if model.path.suffix == ".gguf" else "safetensors"
+        kind: Format = _FORMATS.get(model.path.suffix, "safetensors")
         return _Files(kind, known, model.path, model.source, model.path.stat().st_size)
     names = {one.name: one.stat().st_size for one in model.path.iterdir() if one.is_file()}
     openvino = "openvino_model.xml" in names or "openvino_language_model.xml" in names
-    kind = "openvino" if openvino else "gguf" if known.gguf else "safetensors"
+    onnx = not any(name.endswith((".safetensors", ".bin")) for name in names) and has_onnx(model.path)
+    kind = "openvino" if openvino else "gguf" if known.gguf else "onnx" if onnx else "safetensors"
     return _Files(kind, known, model.path, model.source, sum(names.values()))
+
+
+def has_onnx(folder: Path) -> bool:
+    """Whether a folder holds an ONNX model, itself or in `onnx/` as repositories of the Hub have it."""
+    return any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx"))
 
 
 def _expected(source: AnySource, facts: ModelFacts | None) -> _Files:
@@ -307,7 +320,7 @@ def _expected(source: AnySource, facts: ModelFacts | None) -> _Files:
         case PathSource():
             name = source.path
     size = source.size if isinstance(source, PackageSource) else None
-    kind: Format = "gguf" if name.endswith(".gguf") or (facts and facts.gguf) else "safetensors"
+    kind: Format = "gguf" if facts and facts.gguf else _FORMATS.get(Path(name).suffix, "safetensors")
     why = "neither a config.json nor a header is here; nothing was asked of the network"
     known = facts or ModelFacts(stored=size if kind == "gguf" else None, unknown=(why,))
     return _Files(

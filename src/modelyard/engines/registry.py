@@ -14,6 +14,7 @@ _CLASSES = {
     "openvino": "modelyard.engines.openvino:OpenVINOEngine",
     "llamacpp": "modelyard.engines.llamacpp:LlamaCppEngine",
     "transformers": "modelyard.engines.transformers:TransformersEngine",
+    "onnx": "modelyard.engines.onnx:ONNXEngine",
     "endpoint": "modelyard.engines.endpoint:EndpointEngine",
     "inference_api": "modelyard.engines.inference_api:InferenceAPIEngine",
     "vllm": "modelyard.engines.vllm:VLLMEngine",

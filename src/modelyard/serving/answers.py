@@ -14,7 +14,7 @@ from modelyard.errors import ModelyardError
 from modelyard.messages import Prompt
 from modelyard.serving.models import Served
 from modelyard.serving.record import Record
-from modelyard.types import Chunk, FinishReason, Token, ToolCall, Usage, Warning
+from modelyard.types import Chunk, FinishReason, Token, ToolCall, Usage, Verdict, Warning
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,6 +42,7 @@ class Totals:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     warnings: list[Warning] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
 
     def add(self, chunk: Chunk, *, shared: bool) -> None:
         """Adds the last chunk of an answer; `shared` says that its prompt is counted already."""
@@ -49,6 +50,7 @@ class Totals:
         self.prompt_tokens += 0 if shared else usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.warnings += [one for one in chunk.warnings if one not in self.warnings]
+        self.verdicts += [one for one in chunk.verdicts if one not in self.verdicts]
 
     def usage(self) -> dict[str, int]:
         """The counts in OpenAI's form."""
@@ -60,9 +62,21 @@ class Totals:
         }
 
     def noticed(self) -> dict[str, Any]:
-        """The warnings as a field of a reply; none where there are none."""
+        """The warnings, and what safety checks object to, as fields of a reply; none where there are none."""
         said = [{"code": one.code, "message": one.message} for one in self.warnings]
-        return {"warnings": said} if said else {}
+        judged = [_judged(one) for one in self.verdicts]
+        return {**({"warnings": said} if said else {}), **({"safety": judged} if judged else {})}
+
+
+def _judged(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as a reply has it: what was found and by whom, and never the text."""
+    return {
+        "check": verdict.check,
+        "model": verdict.model or None,
+        "side": verdict.side,
+        "action": verdict.action,
+        "categories": [{"name": one.name, "score": one.score} for one in verdict.categories if one.flagged],
+    }
 
 
 class Answering:
@@ -112,6 +126,8 @@ class Answering:
                     answer.finish, answer.tool_calls = chunk.finish_reason, chunk.tool_calls
         for answer, text in zip(answers, pieces, strict=True):
             answer.text = "".join(text)
+            if answer.finish == "content_filter":  # what was let through before is a part of what is refused
+                answer.text, answer.tokens = "", []
         return answers
 
     async def chunks(self) -> AsyncGenerator[tuple[int, Chunk], None]:

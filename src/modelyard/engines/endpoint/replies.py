@@ -19,6 +19,7 @@ _REASONS: dict[str, FinishReason] = {
     "tool_calls": "stop",
     "function_call": "stop",
     "length": "length",
+    "content_filter": "content_filter",
 }
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from modelyard.engines.texts import batches, check_texts
 from modelyard.engines.transformers.net import Net
 from modelyard.engines.transformers.seq2seq import padded
-from modelyard.errors import PromptTooLongError, UnsupportedError
+from modelyard.errors import UnsupportedError
 
-_BATCH_TOKENS = 8192
 _POOLINGS = {
     "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last",
 }  # fmt: skip
@@ -39,14 +39,9 @@ class Embedder:
             PromptTooLongError: a text is longer than the model reads; it is never cut in silence.
         """
         rows = [self._tokenizer(text, verbose=False)["input_ids"] for text in texts]
-        for at, row in enumerate(rows):
-            if len(row) > self._context:
-                raise PromptTooLongError(
-                    f"text {at + 1} of {len(rows)} has {len(row)} tokens, and the model reads {self._context}",
-                    hint="Split it into passages.",
-                )
+        check_texts(rows, self._context)
         found: dict[int, tuple[float, ...]] = {}
-        for places in _batches(rows):
+        for places in batches(rows):
             vectors = self._vectors([rows[at] for at in places])
             found.update(zip(places, vectors, strict=True))
         return tuple(found[at] for at in range(len(rows)))
@@ -63,18 +58,6 @@ class Embedder:
             kept = mask[:, :, None].float()
             pooled = (states * kept).sum(1) / kept.sum(1)
         return [tuple(row) for row in torch.nn.functional.normalize(pooled, dim=-1).tolist()]
-
-
-def _batches(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Places of texts of about the same length, so that little is padded."""
-    order = sorted(range(len(rows)), key=lambda at: len(rows[at]), reverse=True)
-    batches: list[list[int]] = []
-    for at in order:
-        if batches and len(rows[batches[-1][0]]) * (len(batches[-1]) + 1) <= _BATCH_TOKENS:
-            batches[-1].append(at)
-        else:
-            batches.append([at])
-    return batches
 
 
 def _pooling(folder: Path) -> str:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _Scored = tuple[Adapter | None, bool]
 """How something is scored: the adapter, and whether exactly."""
+_SILENT = ("embedding", "classification")
+"""Kinds of models that write nothing."""
 _NEEDED = ("torch", "transformers", "llguidance")
 
 
@@ -55,7 +57,7 @@ class TransformersEngine(Engine):
             self._scores, tokens=self._instance.together, name=f"scoring:{model.spec.alias}"
         )
         self._loop: StepLoop | None = None
-        if self._facts.kind != "embedding":
+        if self._facts.kind not in _SILENT:
             self._loop = StepLoop(self._instance.backend(), name=f"transformers:{model.spec.alias}")
 
     @classmethod
@@ -74,6 +76,8 @@ class TransformersEngine(Engine):
         facts = self._facts
         if facts.kind == "embedding":
             return Capabilities.of_embeddings(facts.context)
+        if facts.kind == "classification":
+            return Capabilities.of_classifier(facts.labels, facts.context)
         return Capabilities(
             chat=facts.template is not None,
             images=facts.kind == "vision",
@@ -153,6 +157,11 @@ class TransformersEngine(Engine):
             return await super().embed(texts)
         return await asyncio.to_thread(lambda: self._open().embed(tuple(texts)))
 
+    async def classify(self, texts: Sequence[str]) -> tuple[dict[str, float], ...]:
+        if self._facts.kind != "classification":
+            return await super().classify(texts)
+        return await asyncio.to_thread(lambda: self._open().classify(tuple(texts)))
+
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         return await asyncio.to_thread(lambda: len(self._open().prompts.read(prompt).ids))
 
@@ -177,9 +186,10 @@ class TransformersEngine(Engine):
         from modelyard.engines.detokenize import TextStream
 
         request, instance, facts = use.request, self._open(), self._facts
-        if facts.kind == "embedding":
+        if facts.kind in _SILENT:
+            gives, how = ("embeddings", "embed") if facts.kind == "embedding" else ("labels", "classify")
             raise UnsupportedError(
-                f"'{self.model.spec.alias}' gives embeddings, no text", hint="Use embed, or task: generation."
+                f"'{self.model.spec.alias}' gives {gives}, no text", hint=f"Use {how}, or task: generation."
             )
         prompt = request.prompt if request.prompt is not None else request.messages or ()
         read = instance.prompts.read(prompt, use.offer)
@@ -211,5 +221,5 @@ class TransformersEngine(Engine):
         return self._open().score(pairs, adapter, together=not exact)
 
     def _check_scores(self) -> None:
-        if self._facts.kind == "embedding":
-            raise UnsupportedError(f"'{self.model.spec.alias}' gives embeddings, no scores", hint="")
+        if self._facts.kind in _SILENT:
+            raise UnsupportedError(f"'{self.model.spec.alias}' writes no text, and scores none", hint="")

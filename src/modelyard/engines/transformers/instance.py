@@ -14,6 +14,7 @@ from modelyard.engines.continuations import Pair, cut
 from modelyard.engines.detokenize import Piece
 from modelyard.engines.transformers.backend import Machine, Row, TorchBackend
 from modelyard.engines.transformers.causal import AloneMachine, SharedMachine
+from modelyard.engines.transformers.classifier import Classifier, labels_of
 from modelyard.engines.transformers.embedder import Embedder
 from modelyard.engines.transformers.guide import Guides
 from modelyard.engines.transformers.loading import Loaded, load
@@ -39,12 +40,13 @@ class Facts:
     """What is known of a loaded model.
 
     Attributes:
-        kind: causal, seq2seq, vision or embedding.
+        kind: causal, seq2seq, vision, embedding or classification.
         template: the chat template, None for a base model.
         context: tokens of prompt and answer; of an encoder-decoder, of each.
         eos: ids that end an answer.
         precision: of the weights, in words.
         warnings: that belong to every answer.
+        labels: of a classifier, in the order of its outputs.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Facts:
     eos: frozenset[int]
     precision: str
     warnings: tuple[Warning, ...]
+    labels: tuple[str, ...] = ()
 
 
 class Instance:
@@ -82,6 +85,9 @@ class Instance:
         if self.facts.kind == "embedding":
             self._embedder = Embedder(self.net, loaded.tokenizer, model.path, self.facts.context)
             return
+        if self.facts.kind == "classification":
+            self._classifier = Classifier(self.net, loaded.tokenizer, self.facts.labels, self.facts.context)
+            return
         self._machine = self._make_machine()
         self._backend = TorchBackend(
             self._machine,
@@ -97,12 +103,12 @@ class Instance:
 
     @property
     def memory(self) -> Memory:
-        held = 0 if self.facts.kind == "embedding" else self._backend.cache_bytes
+        held = self._backend.cache_bytes if hasattr(self, "_backend") else 0
         return Memory(self._weights, held)
 
     def close(self) -> None:
         """Gives back the weights."""
-        for name in ("net", "_machine", "_backend", "_embedder", "_guides", "prompts"):
+        for name in ("net", "_machine", "_backend", "_embedder", "_classifier", "_guides", "prompts"):
             if hasattr(self, name):
                 delattr(self, name)
         release()
@@ -187,6 +193,10 @@ class Instance:
         """One vector a text."""
         return self._embedder.embed(texts)
 
+    def classify(self, texts: Sequence[str]) -> tuple[dict[str, float], ...]:
+        """The probability of each label, for each text."""
+        return self._classifier.classify(texts)
+
     # -- parts -----------------------------------------------------------------------------------------
 
     def _make_machine(self) -> Machine:
@@ -251,6 +261,7 @@ def _facts(model: Model, loaded: Loaded, settings: Settings) -> Facts:
         eos=_eos(loaded),
         precision=loaded.precision,
         warnings=_beams(loaded),
+        labels=labels_of(config) if loaded.kind == "classification" else (),
     )
 
 

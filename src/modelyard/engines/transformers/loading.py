@@ -35,7 +35,7 @@ class Loaded:
     """A model with what belongs to it.
 
     Attributes:
-        kind: causal, seq2seq, vision or embedding.
+        kind: causal, seq2seq, vision, embedding or classification.
         processor: of images, for a vision model.
         precision: of the weights, in words.
     """
@@ -145,7 +145,7 @@ def _quantized(settings: Settings, dtype: Any, transformers: Any) -> Any:
 def _kind(transformers: Any, model: Model, config: Any) -> str:
     """What the task and the configuration together say; a Hub id comes with no task of its own."""
     task = model.spec.task
-    if task in ("vision", "embedding"):
+    if task in ("vision", "embedding", "classification"):
         return str(task)
     if config.is_encoder_decoder:
         return "seq2seq"
@@ -165,6 +165,7 @@ def _class(transformers: Any, kind: str) -> Any:
         "seq2seq": transformers.AutoModelForSeq2SeqLM,
         "vision": transformers.AutoModelForImageTextToText,
         "embedding": transformers.AutoModel,
+        "classification": transformers.AutoModelForSequenceClassification,
     }[kind]
 
 
@@ -195,8 +196,8 @@ def _dtype(settings: Settings, config: Any, device: torch.device, kind: str) -> 
         return "auto"
     if settings.dtype is not None:
         return getattr(torch, settings.dtype)
-    # Vectors are compared with each other, to the third digit: they are made in full.
-    return torch.float32 if kind == "embedding" else best_dtype(device)
+    # Vectors are compared with each other to the third digit, and probabilities with thresholds: made in full.
+    return torch.float32 if kind in ("embedding", "classification") else best_dtype(device)
 
 
 def _processor(transformers: Any, folder: str, settings: Settings, common: dict[str, Any]) -> Any:

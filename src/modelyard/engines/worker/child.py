@@ -29,6 +29,7 @@ from modelyard.engines.worker.messages import (
     Batch,
     Beat,
     Call,
+    Classify,
     Close,
     Count,
     Embed,
@@ -74,7 +75,7 @@ class Host:
 
     def _take(self, order: Order) -> None:
         match order:
-            case Generate() | Score() | ScoreTokens() | Encode() | Render() | Embed() | Count():
+            case Generate() | Score() | ScoreTokens() | Encode() | Render() | Embed() | Classify() | Count():
                 task = asyncio.create_task(self._answer(order))
                 self._tasks[order.id] = task
                 if not self._beating:
@@ -118,6 +119,8 @@ class Host:
                     self._say(Value(id, await self._engine.render(messages, answer=answer)))
                 case Embed(id, texts):
                     self._say(Value(id, await self._engine.embed(texts)))
+                case Classify(id, texts):
+                    self._say(Value(id, await self._engine.classify(texts)))
                 case Count(id, prompt):
                     self._say(Value(id, await self._engine.count_tokens(prompt)))
         except ModelyardError as error:

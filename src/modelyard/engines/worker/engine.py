@@ -21,6 +21,7 @@ from modelyard.engines.base import Capabilities, Engine, Memory
 from modelyard.engines.continuations import Pair
 from modelyard.engines.worker.messages import (
     Call,
+    Classify,
     Count,
     Embed,
     Encode,
@@ -155,6 +156,9 @@ class WorkerEngine(Engine):
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         return cast(tuple[tuple[float, ...], ...], await self._value(lambda number: Embed(number, texts)))
+
+    async def classify(self, texts: Sequence[str]) -> tuple[dict[str, float], ...]:
+        return cast(tuple[dict[str, float], ...], await self._value(lambda number: Classify(number, texts)))
 
     async def count_tokens(self, prompt: str | Sequence[Message]) -> int:
         return cast(int, await self._value(lambda number: Count(number, prompt)))

@@ -86,6 +86,14 @@ class Embed:
 
 
 @dataclass(slots=True, frozen=True)
+class Classify:
+    """Give texts their labels."""
+
+    id: int
+    texts: Sequence[str]
+
+
+@dataclass(slots=True, frozen=True)
 class Count:
     """Count the tokens of a prompt."""
 
@@ -105,7 +113,7 @@ class Close:
     """End all calls, give back the model's memory, and exit."""
 
 
-Call = Generate | Score | ScoreTokens | Encode | Render | Embed | Count
+Call = Generate | Score | ScoreTokens | Encode | Render | Embed | Classify | Count
 Order = Load | Call | Abort | Close
 
 
@@ -146,7 +154,7 @@ class Piece:
 
 @dataclass(slots=True, frozen=True)
 class Value:
-    """The result of a call that is no answer: scores, tokens, a prompt, vectors, a count."""
+    """The result of a call that is no answer: scores, tokens, a prompt, vectors, labels, a count."""
 
     id: int
     value: Any

@@ -38,10 +38,10 @@ def joined(head: bytes, rest: Mapping[str, Any]) -> bytes:
 
 
 def closing(head: bytes, answering: Answering, *, usage: bool) -> Iterator[bytes]:
-    """The last events of a stream: the counts where they were asked for, the warnings where there are any, the end."""
+    """The last events of a stream: the counts where they were asked for, warnings and verdicts where there are any, the end."""
     last = {"system_fingerprint": answering.served.fingerprint, **answering.totals.noticed()}
     if usage:
         last["usage"] = answering.totals.usage()
-    if usage or "warnings" in last:
+    if usage or len(last) > 1:
         yield joined(head, {"choices": [], **last})
     yield _DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
@@ -13,7 +13,7 @@ from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
 from modelyard.serving.models import Models, Served
 from modelyard.serving.refusals import GUARD, MODEL, refusals
-from modelyard.serving.routes.wire import Stop, Wire
+from modelyard.serving.routes.wire import SafetyNotice, Stop, Wire
 
 
 class GenerationParams(Wire):
@@ -63,6 +63,8 @@ class Generated(BaseModel):
     generated_text: str
     model_info: ModelInfo
     warnings: list[str] = []
+    finish_reason: Literal["content_filter"] | None = None
+    safety: list[SafetyNotice] = []
 
 
 class GenerateReply(BaseModel):
@@ -140,8 +142,13 @@ async def _answer(served: Served, wanted: GenerateBody, here: Context) -> dict[s
         "generated_text": answer.text,
         "model_info": {"model_name": served.repository, "task": served.spec.task},
     }
-    if answering.totals.warnings:
-        generated["warnings"] = [one.message for one in answering.totals.warnings]
+    if answer.finish == "content_filter":
+        generated["finish_reason"] = answer.finish
+    noticed = answering.totals.noticed()
+    if "warnings" in noticed:
+        generated["warnings"] = [one["message"] for one in noticed["warnings"]]
+    if "safety" in noticed:
+        generated["safety"] = noticed["safety"]
     return {"response": generated}
 
 

@@ -257,6 +257,23 @@ class Notice(BaseModel):
     message: str
 
 
+class FoundCategory(BaseModel):
+    """What a safety check objects to, and how sure it is where it gives a number."""
+
+    name: str
+    score: float | None
+
+
+class SafetyNotice(BaseModel):
+    """A safety check that objects: to the prompt (`input`) or the answer (`output`), and what was done about it."""
+
+    check: str
+    model: str | None
+    side: Literal["input", "output"]
+    action: Literal["block", "mask", "warn"]
+    categories: list[FoundCategory]
+
+
 class LikelyToken(BaseModel):
     """A token that was likely at a place."""
 
@@ -293,7 +310,7 @@ class ChatChoice(BaseModel):
     index: int
     message: AnswerMessage
     logprobs: TokenList | None
-    finish_reason: Literal["stop", "length", "tool_calls"]
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class ChatCompletion(BaseModel):
@@ -307,6 +324,7 @@ class ChatCompletion(BaseModel):
     choices: list[ChatChoice]
     usage: Counts
     warnings: list[Notice] = []
+    safety: list[SafetyNotice] = []
 
 
 class TextTokens(BaseModel):
@@ -324,7 +342,7 @@ class TextChoice(BaseModel):
     index: int
     text: str
     logprobs: TextTokens | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter"]
 
 
 class Completion(BaseModel):
@@ -338,6 +356,7 @@ class Completion(BaseModel):
     choices: list[TextChoice]
     usage: Counts
     warnings: list[Notice] = []
+    safety: list[SafetyNotice] = []
 
 
 class Vector(BaseModel):
