@@ -29,6 +29,7 @@ _KEYS = COMMON | {
     "schema",
     "terms",
     "avoid",
+    "documents",
     "merge",
     "examples",
     "tolerance",
@@ -221,7 +222,7 @@ def _document(file: TaskFile, row: DataRow, parameters: tuple[str, ...]) -> Labe
     missing = [one for one in parameters if not isinstance(values.get(one), str)]
     if missing:
         raise file.row_error(row, f"parameter '{missing[0]}' is not there, or no text", hint="Add it.")
-    path = file.folder / name
+    path = file.folder / file.text("documents") / name
     return LabelledDocument(
         path,
         labels,

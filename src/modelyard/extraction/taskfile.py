@@ -18,6 +18,7 @@ from typing import Any
 
 from modelyard.catalog.document import Document, Where, read_document
 from modelyard.errors import CatalogError, InvalidArgumentError, SchemaError, nearest
+from modelyard.extraction.reviewed import is_reviewed, reviewed_labels
 
 KINDS = ("extraction", "choice", "short_answer", "number", "structured")
 _SHIPPED = Path(str(files("modelyard"))) / "tasks"
@@ -139,7 +140,7 @@ class TaskFile:
 
     @cached_property
     def rows(self) -> tuple[DataRow, ...]:
-        """The rows of the file that `data` names; none where there is no such key.
+        """The rows of the file that `data` names, of a review's corrections a row a document; none without the key.
 
         Raises:
             SchemaError: it cannot be read, or has no rows.
@@ -159,6 +160,8 @@ class TaskFile:
             ) from None
         if not rows:
             raise self.error(f"data file {path} has no rows", "data", hint="Give it at least one.")
+        if is_reviewed([row.values for row in rows]):
+            return tuple(DataRow(one, at) for at, one in enumerate(reviewed_labels(path), 1))
         return rows
 
     def row_error(self, row: DataRow, message: str, *, hint: str) -> SchemaError:
