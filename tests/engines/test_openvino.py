@@ -218,6 +218,29 @@ def test_scores_are_the_same_however_little_is_held_at_once(
         assert third.token_logprobs == pytest.approx(first.token_logprobs, abs=0.01)
 
 
+def test_prompts_read_in_one_pass_have_the_scores_that_each_has_alone(engine: OpenVINOEngine) -> None:
+    prompts = [
+        "The quick brown fox jumps over",
+        "Once",
+        "The capital of France is the city of",
+        "A b c d e f",
+    ]
+    ids = asyncio.run(engine.encode([*prompts, *TAILS]))
+    pairs = [(prompt, tail) for prompt in ids[: len(prompts)] for tail in ids[len(prompts) :]]
+    made = scorer.Scorer(engine.folder, engine._settings, exact=True)
+    alone, together = made.score(pairs), made.score(pairs, tokens=4096)
+    for one, other in zip(alone, together, strict=True):
+        assert other.token_ids == one.token_ids
+        assert other.token_logprobs == pytest.approx(one.token_logprobs, abs=0.02)
+
+
+def test_scores_that_are_not_exact_are_near_those_that_are(engine: OpenVINOEngine) -> None:
+    exact = asyncio.run(engine.score(PROMPT, TAILS))
+    fast = asyncio.run(engine.score(PROMPT, TAILS, exact=False))
+    for one, other in zip(exact, fast, strict=True):
+        assert other.token_logprobs == pytest.approx(one.token_logprobs, abs=0.6)
+
+
 def test_a_closed_engine_scores_nothing_more(small_gguf: Path) -> None:
     engine = load(small_gguf)
     engine.close()

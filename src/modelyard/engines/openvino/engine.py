@@ -31,7 +31,7 @@ from modelyard.engines.openvino.backend import PipelineBackend
 from modelyard.engines.openvino.facts import FACTS, library_version
 from modelyard.engines.openvino.files import load_error, prepared, to_export
 from modelyard.engines.openvino.pieces import piece_table, special_tokens
-from modelyard.engines.openvino.scorer import Scorer
+from modelyard.engines.openvino.scorer import TOGETHER, Scorer
 from modelyard.engines.openvino.settings import OPTIONS, Settings
 from modelyard.engines.openvino.sight import Looked, Sight
 from modelyard.engines.scoring import ScoringQueue
@@ -97,7 +97,7 @@ class OpenVINOEngine(Engine):
         self._pipeline = pipeline
         self._scorers: dict[bool, Scorer] = {}  # by whether its numbers are exact
         self._scoring: ScoringQueue[bool] = ScoringQueue(
-            self._scores, tokens=0, name=f"scoring:{model.spec.alias}"
+            self._scores, tokens=TOGETHER, name=f"scoring:{model.spec.alias}"
         )
         backend = PipelineBackend(pipeline, self._tokenizer_lock)
         self._loop = StepLoop(backend, name=f"openvino:{model.spec.alias}")
@@ -340,7 +340,7 @@ class OpenVINOEngine(Engine):
         if exact not in self._scorers:
             made = in_passing_thread(lambda: Scorer(self.folder, self._settings, exact=exact))
             self._scorers[exact] = made
-        return self._scorers[exact].score(pairs)
+        return self._scorers[exact].score(pairs, tokens=0 if exact else TOGETHER)
 
 
 def _looks(request: Request) -> bool:

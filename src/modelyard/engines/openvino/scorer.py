@@ -8,20 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from modelyard.engines.continuations import Pair, by_prompt
+from modelyard.engines.continuations import Pair, by_prompt, passes
 from modelyard.engines.openvino.settings import EXACT, Settings
 from modelyard.engines.openvino.sight import LANGUAGE
 from modelyard.types import Score
 
 _PREFILL_TOKENS = 512  # a scored prompt is read in pieces, so that the buffers stay small
+_STEP = 32  # prompts that are not scored exactly are padded to its multiples
 _BUFFER = 256 * 2**20  # bytes of logits held at once while scoring
+
+TOGETHER = 2048
+"""Tokens of a pass over several prompts, padding included."""
+Asked = tuple[int, tuple[int, ...]]
+"""A continuation's tokens behind the row of its prompt."""
 
 
 class Scorer:
     """The same weights as a plain stateful model that gives logits, for scoring.
 
-    The prompt runs once with a batch of one; its KV cache is then spread over the continuations, as beam
-    search spreads a beam. The head is computed only where logits are wanted.
+    The prompt runs once; its KV cache is then spread over the continuations, as beam search spreads a beam.
+    Short prompts may run several in one pass. The head is computed only where logits are wanted.
 
     Args:
         folder: of the model.
@@ -33,6 +39,7 @@ class Scorer:
         import openvino
         from openvino import opset13 as ops
 
+        self._exact = exact
         core = openvino.Core()
         sees = (folder / LANGUAGE).is_file()
         model = core.read_model(folder / (LANGUAGE if sees else "openvino_model.xml"))
@@ -56,71 +63,107 @@ class Scorer:
         # Not every architecture wants positions.
         self._names = {name for one in model.inputs for name in one.get_names()}
 
-    def score(self, pairs: Sequence[Pair]) -> tuple[Score, ...]:
-        """Scores of the continuations, in order; pairs with the same prompt share its reading."""
+    def score(self, pairs: Sequence[Pair], *, tokens: int = 0) -> tuple[Score, ...]:
+        """Scores of the continuations, in order; pairs with the same prompt share its reading.
+
+        Args:
+            pairs: to score.
+            tokens: of several prompts that may be read in one pass, padding included; 0 reads each alone.
+        """
         scores: dict[int, Score] = {}
-        for prompt, members in by_prompt(pairs).items():
-            found = self._score_group(prompt, [pairs[index][1] for index in members])
-            scores.update(zip(members, found, strict=True))
+        places = by_prompt(pairs)
+        for prompts in passes(places, tokens):
+            asked = [(row, place) for row, prompt in enumerate(prompts) for place in places[prompt]]
+            found = self._score_group(prompts, [(row, pairs[place][1]) for row, place in asked])
+            scores.update(zip((place for _, place in asked), found, strict=True))
         return tuple(scores[index] for index in range(len(pairs)))
 
-    def _score_group(self, prompt: tuple[int, ...], tails: list[tuple[int, ...]]) -> list[Score]:
-        first = _log_softmax(self._read_prompt(prompt))[0]
-        rows = max(1, _BUFFER // (4 * len(first) * max(map(len, tails))))
-        saved = self._save() if rows < len(tails) else None
+    def _score_group(self, prompts: Sequence[tuple[int, ...]], asked: Sequence[Asked]) -> list[Score]:
+        logits, read = self._read(prompts)
+        first = _log_softmax(logits)
+        rows = max(1, _BUFFER // (4 * first.shape[1] * max(len(tail) for _, tail in asked)))
+        saved = self._save() if rows < len(asked) else None
         scores: list[Score] = []
-        for at in range(0, len(tails), rows):
+        for at in range(0, len(asked), rows):
             if at and saved is not None:
                 self._restore(saved)
-            scores += self._score_rows(len(prompt), tails[at : at + rows], first)
+            scores += self._score_rows(prompts, read, asked[at : at + rows], first)
         return scores
 
-    def _read_prompt(self, prompt: tuple[int, ...]) -> np.ndarray:
+    def _read(self, prompts: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """The logits behind each prompt, and which places of the cache hold something, a row a prompt."""
         self._request.reset_state()
+        if len(prompts) == 1 and (self._exact or len(prompts[0]) > _PREFILL_TOKENS):
+            return self._read_long(prompts[0]), np.ones((1, len(prompts[0])), np.int64)
+        lengths = np.array([len(one) for one in prompts])
+        # Products are prepared anew for every width that has not been met: prompts of few widths are read faster.
+        width = -(-int(lengths.max()) // _STEP) * _STEP
+        ids = np.zeros((len(prompts), width), np.int64)
+        mask = np.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = prompt
+            mask[row, : len(prompt)] = 1
+        # On the right, so that what is read before padding never sees it.
+        positions = np.minimum(np.arange(width), lengths[:, None] - 1)
+        shortest = int(lengths.min())
+        logits = self._infer(ids, mask, positions, np.arange(len(prompts)), logits_from=shortest - 1)
+        return logits[np.arange(len(prompts)), lengths - shortest], mask
+
+    def _read_long(self, prompt: tuple[int, ...]) -> np.ndarray:
         logits = np.empty(0)
         for at in range(0, len(prompt), _PREFILL_TOKENS):
             piece = np.array([prompt[at : at + _PREFILL_TOKENS]], dtype=np.int64)
             end = at + piece.shape[1]
-            logits = self._infer(piece, np.ones((1, end), np.int64), at, logits_from=piece.shape[1] - 1)[
-                :, -1
-            ]
+            positions = np.arange(at, end)[None]
+            mask = np.ones((1, end), np.int64)
+            logits = self._infer(piece, mask, positions, np.zeros(1), logits_from=piece.shape[1] - 1)[:, -1]
         return logits
 
     def _score_rows(
-        self, prompt_length: int, tails: Sequence[tuple[int, ...]], first: np.ndarray
+        self, prompts: Sequence[tuple[int, ...]], read: np.ndarray, asked: Sequence[Asked], first: np.ndarray
     ) -> list[Score]:
-        if len(tails) == 1:
-            return [_score(tails[0], self._along(prompt_length, tails[0], first))]
+        if len(asked) == 1 and len(prompts) == 1:
+            (_, tail), *_ = asked
+            return [_score(tail, self._along(len(prompts[0]), read, tail, first[0]))]
         # What would follow the last token is not asked: it is not read, and may stand where the context ends.
-        width = max(map(len, tails)) - 1
+        width = max(len(tail) for _, tail in asked) - 1
         if not width:
-            return [_score(tail, [first]) for tail in tails]
-        ids = np.zeros((len(tails), width), np.int64)
-        mask = np.zeros((len(tails), prompt_length + width), np.int64)
-        mask[:, :prompt_length] = 1
-        for row, tail in enumerate(tails):
-            ids[row, : len(tail) - 1] = tail[:-1]
-            mask[row, prompt_length : prompt_length + len(tail) - 1] = 1
-        logprobs = _log_softmax(self._infer(ids, mask, prompt_length, logits_from=0))
-        return [_score(tail, [first, *logprobs[row, : len(tail) - 1]]) for row, tail in enumerate(tails)]
+            return [_score(tail, [first[row]]) for row, tail in asked]
+        rows = np.array([row for row, _ in asked])
+        ids = np.zeros((len(asked), width), np.int64)
+        more = np.zeros_like(ids)
+        for at, (_, tail) in enumerate(asked):
+            ids[at, : len(tail) - 1] = tail[:-1]
+            more[at, : len(tail) - 1] = 1
+        begins = np.array([len(prompts[row]) for row in rows])
+        mask = np.concatenate([read[rows], more], axis=1)
+        positions = begins[:, None] + np.arange(width)
+        logprobs = _log_softmax(self._infer(ids, mask, positions, rows, logits_from=0))
+        return [
+            _score(tail, [first[row], *logprobs[at, : len(tail) - 1]]) for at, (row, tail) in enumerate(asked)
+        ]
 
-    def _along(self, prompt_length: int, tail: tuple[int, ...], first: np.ndarray) -> Iterator[np.ndarray]:
+    def _along(
+        self, begin: int, read: np.ndarray, tail: tuple[int, ...], first: np.ndarray
+    ) -> Iterator[np.ndarray]:
         """The log-probabilities at each place of one text, which may fill the context: it is read in pieces."""
         yield first
-        read = tail[:-1]
-        for at in range(0, len(read), _PREFILL_TOKENS):
-            piece = np.array([read[at : at + _PREFILL_TOKENS]], dtype=np.int64)
-            begin = prompt_length + at
-            mask = np.ones((1, begin + piece.shape[1]), np.int64)
-            yield from _log_softmax(self._infer(piece, mask, begin, logits_from=0))[0]
+        rest = tail[:-1]
+        for at in range(0, len(rest), _PREFILL_TOKENS):
+            piece = np.array([rest[at : at + _PREFILL_TOKENS]], dtype=np.int64)
+            end = at + piece.shape[1]
+            mask = np.concatenate([read, np.ones((1, end), np.int64)], axis=1)
+            positions = np.arange(begin + at, begin + end)[None]
+            yield from _log_softmax(self._infer(piece, mask, positions, np.zeros(1), logits_from=0))[0]
 
-    def _infer(self, ids: np.ndarray, mask: np.ndarray, position: int, *, logits_from: int) -> np.ndarray:
-        rows, width = ids.shape
-        places = np.tile(np.arange(position, position + width, dtype=np.int64), (rows, 1))
+    def _infer(
+        self, ids: np.ndarray, mask: np.ndarray, positions: np.ndarray, rows: np.ndarray, *, logits_from: int
+    ) -> np.ndarray:
+        """The logits from a place of the new tokens on; `rows` says which row of the cache each row goes on with."""
         inputs = {
             "attention_mask": mask,
-            "position_ids": np.stack([places] * 3) if self._embed is not None else places,
-            "beam_idx": np.zeros(rows, np.int32),
+            "position_ids": np.stack([positions] * 3) if self._embed is not None else positions,
+            "beam_idx": rows.astype(np.int32),
             "logits_from": np.array([logits_from], np.int64),
         }
         if self._embed is None:
