@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check contract slow perf clean
+.PHONY: demo test check contract slow perf docs clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/bench.py
 	$(BIN)/python perf/extraction.py
 	$(BIN)/python perf/startup.py
+
+docs: $(VENV)/.dev ## the site, warnings as errors: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

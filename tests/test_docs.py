@@ -108,7 +108,9 @@ def test_every_module_that_the_structure_names_exists() -> None:
     text = (ROOT / "docs" / "structure.md").read_text("utf-8")
     named = {one for one in re.findall(r"`((?:\w+/)*\w+\.py)`", text) if "NAME" not in one}
     files = [path.relative_to(ROOT).as_posix() for path in SOURCE.rglob("*.py")]
-    files += [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")]
+    files += [
+        path.relative_to(ROOT).as_posix() for of in ("tests", "docs") for path in (ROOT / of).rglob("*.py")
+    ]
     assert {one for one in named if not any(f"/{file}".endswith(f"/{one}") for file in files)} == set()
 
 

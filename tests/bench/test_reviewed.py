@@ -59,7 +59,10 @@ def test_what_was_only_rejected_or_withdrawn_is_no_label(tmp_path: Path) -> None
     ("row", "words"),
     [
         (Correction("a.txt", None, "eps", "reject", None, 1.2), "no right value is known"),
-        (Correction("a.txt", "Case 1", "eps", "accept", 1.2, 1.2), "the record 'Case 1' of several documents"),
+        (
+            Correction("a.txt", "Case 1", "eps", "accept", 1.2, 1.2),
+            "the record 'Case 1' of several documents",
+        ),
         (Correction("c.txt", None, "eps", "accept", 1.2, 1.2), "there is no file"),
         (Correction("a.txt", None, "epss", "accept", 1.2, 1.2), "label 'epss' is no field"),
     ],

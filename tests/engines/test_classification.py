@@ -191,3 +191,10 @@ def test_another_task_on_onnx_is_refused(tmp_path: Path) -> None:
     spec = ModelSpec(alias="writer", sources=(PathSource(path=str(tmp_path)),), engine="onnx")
     with pytest.raises(UnsupportedError, match="has task generation"):
         LLM(spec).load()
+
+
+def test_every_engine_says_what_it_runs() -> None:
+    from modelyard.engines.abilities import runs
+    from modelyard.engines.registry import engine_names
+
+    assert all(runs(name) for name in engine_names())

@@ -36,8 +36,12 @@ def _transformers() -> str:
         for module, what in (("bitsandbytes", "4-bit and 8-bit"), ("peft", "LoRA adapters"))
         if find_spec(module) is not None
     ]
-    kinds = "Hub models of every architecture (text, sequence-to-sequence, vision, embeddings)"
+    kinds = "Hub models of every architecture (text, sequence-to-sequence, vision, embeddings, classifiers)"
     return f"{kinds} on {device}" + (f"; {', '.join(more)}" if more else "")
+
+
+def _onnx() -> str:
+    return "text classifiers in ONNX form on the CPU"
 
 
 def _endpoint() -> str:
@@ -63,6 +67,7 @@ _WORDS = {
     "openvino": _openvino,
     "llamacpp": _llamacpp,
     "transformers": _transformers,
+    "onnx": _onnx,
     "endpoint": _endpoint,
     "inference_api": _inference_api,
     "vllm": _vllm,

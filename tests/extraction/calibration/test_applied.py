@@ -41,7 +41,17 @@ def extracted(folder: Path, **how: object) -> Extraction:
 def fitted(folder: Path, *more: str) -> Path:
     documents(folder)
     (folder / "result.json").write_text(json.dumps(extracted(folder).to_dict(text=True)), "utf-8")
-    args = ["calibrate", "result.json", "--labels", "labels.jsonl", "--out", "fit.json", "--repeats", "1", *more]
+    args = [
+        "calibrate",
+        "result.json",
+        "--labels",
+        "labels.jsonl",
+        "--out",
+        "fit.json",
+        "--repeats",
+        "1",
+        *more,
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = CliRunner().invoke(app, args, catch_exceptions=False)
