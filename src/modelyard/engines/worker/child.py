@@ -192,25 +192,27 @@ class Host:
 
 
 def joined(held: Sequence[Reply], said: Sequence[Reply]) -> tuple[Reply, ...]:
-    """All replies, what waited first; two pieces of one answer are one.
+    """All replies, what waited first; where something waited, the pieces of one answer are one.
 
     >>> from modelyard.types import Chunk
     >>> one, other, freed = joined([Piece(1, Chunk("a")), Piece(2, Chunk("b"))], [Piece(1, Chunk("c")), Freed(2)])
     >>> one.chunk.text, other.chunk.text, freed
     ('ac', 'b', Freed(id=2))
     """
-    waiting = {one.id: one for one in held if isinstance(one, Piece)}
-    after: list[Reply] = []
-    for one in said:
-        if isinstance(one, Piece) and one.id in waiting:
-            before = waiting[one.id].chunk
-            chunk = replace(
-                one.chunk, text=before.text + one.chunk.text, tokens=(*before.tokens, *one.chunk.tokens)
-            )
-            waiting[one.id] = Piece(one.id, chunk)
+    if not held:
+        return tuple(said)
+    pieces: dict[int, Piece] = {}
+    others: list[Reply] = []
+    for one in (*held, *said):
+        if not isinstance(one, Piece):
+            others.append(one)
+        elif (before := pieces.get(one.id)) is None:
+            pieces[one.id] = one
         else:
-            after.append(one)
-    return (*waiting.values(), *after)
+            text = before.chunk.text + one.chunk.text
+            tokens = (*before.chunk.tokens, *one.chunk.tokens)
+            pieces[one.id] = Piece(one.id, replace(one.chunk, text=text, tokens=tokens))
+    return (*pieces.values(), *others)
 
 
 class _Inbox:
