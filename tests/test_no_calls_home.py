@@ -62,6 +62,7 @@ def run(smollm2: Path, *before: str) -> None:
     assert done.stdout.count("answered") == len(work(smollm2))
 
 
+@pytest.mark.slow
 def test_local_models_answer_under_a_guard_that_fails_on_any_other_machine(smollm2: Path) -> None:
     run(smollm2)
 

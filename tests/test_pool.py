@@ -436,15 +436,15 @@ def test_a_model_larger_than_the_budget_is_refused_and_says_what_would_fit(
 
 def test_what_is_being_closed_takes_room_until_it_is() -> None:
     async def main(pool: Pool) -> None:
-        slow = A.model_copy(update={"options": {"memory": "100MB", "delay": 0.4}})
+        slow = A.model_copy(update={"alias": "slow", "options": {"memory": "100MB", "delay": 0.4}})
         async with pool.lease(slow) as engine:
             running = asyncio.ensure_future(answer(engine))
             await until(lambda: engine.active == 1)
             running.cancel()  # its step goes on, and closing waits for that
-        closing = asyncio.ensure_future(asyncio.to_thread(pool.unload, "a"))
-        await until(lambda: states(pool) == {"a": "closing"})
+        closing = asyncio.ensure_future(asyncio.to_thread(pool.unload, "slow"))
+        await until(lambda: states(pool) == {"slow": "closing"})
         await lease(pool, B)
-        assert not any(thread.name == "fake:a" for thread in threading.enumerate())
+        assert not any(thread.name == "fake:slow" for thread in threading.enumerate())
         await closing
 
     with roomy("100MB") as pool:

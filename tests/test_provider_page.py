@@ -26,6 +26,8 @@ from modelyard.errors import (
 )
 from modelyard.session import Session
 
+pytestmark = pytest.mark.slow
+
 STAND_INS = {
     "google/gemma-2b": "gemma3",
     "microsoft/phi-2": "phi",

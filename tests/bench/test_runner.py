@@ -144,6 +144,7 @@ def test_what_a_retry_can_mend_is_tried_again(runner: BenchmarkRunner) -> None:
     assert found.rows["one", "counted"][0].outcome != "failed"
 
 
+@pytest.mark.slow
 def test_a_model_that_dies_of_every_sample_is_given_up(runner: BenchmarkRunner) -> None:
     def before(sample: Any) -> None:
         raise EngineCrashedError("died")

@@ -17,6 +17,8 @@ from scipy.stats import binomtest
 
 from modelyard.bench.statistics import compare, estimate, holm, smallest_difference, weighted
 
+pytestmark = pytest.mark.slow
+
 RUNS = 1_500
 RESAMPLES = 2_000
 Floats = NDArray[np.float64]

@@ -71,6 +71,7 @@ def test_a_family_is_all_its_models(bench: Run) -> None:
     assert {"alpha", "beta"} <= names and done.returncode == 9  # the starter's need a Hub that is not there
 
 
+@pytest.mark.slow
 def test_a_kept_run_is_listed_shown_compared_exported_and_removed(bench: Run, tmp_path: Path) -> None:
     ran(bench)
     ran(bench, models=("beta",), name="second")

@@ -54,6 +54,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_an_engine_is_installed_listed_and_removed(command: Run, env: dict[str, str], tmp_path: Path) -> None:
     made = command("engines", "install", "openvino-export", "--json", env=env)
     assert made.returncode == 0, made.stderr

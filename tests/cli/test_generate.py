@@ -14,6 +14,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SAYS = ("-o", "reply=Yes, I think so.")
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_json_of_an_answer_is_whole(command: Run) -> None:
     found = command(

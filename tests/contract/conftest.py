@@ -98,6 +98,7 @@ SLOW = (
     "transformers-float32",
     "openvino-exact",
     "worker-openvino",
+    "llamacpp",
     "endpoint",
     "inference_api",
     "openvino-export",

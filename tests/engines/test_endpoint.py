@@ -384,7 +384,7 @@ def test_a_server_that_does_not_stream_is_understood(connect: Connect, server: B
     assert [one.code for one in chunks[-1].warnings] == ["logprobs_missing"]
 
 
-def test_a_server_that_ends_for_a_reason_of_its_own_is_said(connect: Connect, server: BadServer) -> None:
+def test_a_servers_own_filter_is_a_finish_reason(connect: Connect, server: BadServer) -> None:
     def filtered(call: Any) -> None:
         call.begin()
         call.event(delta("I", "content_filter"))
@@ -393,9 +393,21 @@ def test_a_server_that_ends_for_a_reason_of_its_own_is_said(connect: Connect, se
         call.end()
 
     server.script[CHAT] = [filtered]
+    assert say(connect(server))[-1].finish_reason == "content_filter"
+
+
+def test_a_server_that_ends_for_a_reason_of_its_own_is_said(connect: Connect, server: BadServer) -> None:
+    def ended(call: Any) -> None:
+        call.begin()
+        call.event(delta("I", "moderation_hold"))
+        call.event(USAGE)
+        call.event("[DONE]")
+        call.end()
+
+    server.script[CHAT] = [ended]
     chunks = say(connect(server))
     assert chunks[-1].finish_reason == "error"
-    assert "content_filter" in chunks[-1].warnings[0].message
+    assert "moderation_hold" in chunks[-1].warnings[0].message
 
 
 def test_an_error_inside_a_stream_is_an_error(connect: Connect, server: BadServer) -> None:

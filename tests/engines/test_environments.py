@@ -240,6 +240,7 @@ def all_gone(folder: Path) -> None:
 # -- a whole one, from the first stage to its removal ------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_whole_install_is_recorded_works_and_can_be_removed(settings: dict[str, str]) -> None:
     heard = Heard()
     made = install(MADE, progress=heard)
@@ -274,6 +275,7 @@ def run_in(made: Environment, code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_downloads_are_told_with_their_bytes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pip, "_GLANCE", 0.01)
@@ -358,6 +360,7 @@ def test_a_killed_rebuild_gives_the_old_one_back(
     assert not any(one.is_dir() for one in engines(settings).iterdir())
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_folder_and_no_child(start: Start, index: Index, settings: dict[str, str]) -> None:
     index.answer.clear()
     process = start(script=SCRIPT, env=settings)

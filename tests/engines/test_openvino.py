@@ -66,6 +66,7 @@ def state(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_a_second_load_uses_what_the_first_converted(cache: Path, small_gguf: Path) -> None:
     load(small_gguf).close()
     before = state(cache / "openvino")
@@ -255,6 +256,7 @@ print(create_llm(sys.argv[1]).generate("The capital of France is", raw=True, tem
 """
 
 
+@pytest.mark.slow
 def test_two_processes_convert_once(
     cache: Path, small_gguf: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -272,6 +272,7 @@ def test_base_and_two_adapters_answer_in_one_batch_each_as_when_alone(
     assert [text(answer) for answer in crowd] == [base, alone[0], alone[1], alone[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_an_adapter_of_another_base_is_refused_and_harms_nobody(smollm2: Path, tmp_path: Path) -> None:
     foreign = Adapter("foreign", str(models.random_lora(smollm2, 1)))
@@ -287,6 +288,7 @@ def test_an_adapter_of_another_base_is_refused_and_harms_nobody(smollm2: Path, t
 # Number types and memory
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])
 def test_quantised_weights_load_on_a_cpu_take_less_and_answer(smollm2: Path, bits: str) -> None:
@@ -367,6 +369,7 @@ print([type(one).__name__ for one in found], before == after)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_an_allocation_that_fails_is_resource_exhausted_and_the_engine_stays_usable(tmp_path: Path) -> None:
     import transformers

@@ -353,6 +353,7 @@ def test_adapters_share_one_base_and_each_answers_its_own_way(
     assert len(pool.status()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_an_adapter_finds_its_engine_by_itself(smollm2: Path, adapters: dict[str, Path], pool: Pool) -> None:
     (text, path), *_ = adapters.items()

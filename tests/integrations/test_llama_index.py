@@ -815,6 +815,7 @@ def test_a_long_prompt_does_not_hold_up_the_event_loop(small: ModelyardLLM) -> N
     assert gap < 0.05, f"{gap * 1000:.0f} ms"
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_event_loop_is_not_held_up_while_the_model_loads(small: ModelyardLLM) -> None:
     """In a pool of its own each time, so that it is loaded anew."""

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 import modelyard
 from modelyard.integrations.llama_index import ModelyardEmbedding, ModelyardLLM, SchemaProgram
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(600)]
 
 FILINGS = {
     "Advanced Micro Devices": "0000002488-23-000139.txt",

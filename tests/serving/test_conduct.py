@@ -139,6 +139,7 @@ def test_a_client_who_leaves_the_queue_was_never_there(busy: Server) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_reader_who_takes_nothing_is_dropped(tmp_path: Path) -> None:
     catalog = 'models:\n  flood: {engine: fake, options: {context_length: 100000000, reply: "%s"}}\n' % (
         "w" * 8000
@@ -217,6 +218,7 @@ def test_a_crash_in_mid_stream_is_an_event(busy: Server) -> None:
     assert '"code":"engine_crashed"' in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_hanging_engine_is_found_stuck_and_started_again_and_a_busy_one_is_not(tmp_path: Path) -> None:
     with served(tmp_path, FAKES, "--stuck-after", "2") as found:
 

@@ -137,6 +137,7 @@ def test_a_quote_that_is_not_in_the_text_is_shown_as_such() -> None:
     assert '"EPS was 1.3" (which is not in the text)' in question(EPS, [(claimed,), (read("b", 1.27),)])
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_a_real_model_gives_the_same_verdict_each_time() -> None:
     case = CASES[0]
