@@ -35,7 +35,9 @@ from modelyard.types import Chunk, Request, Timings, Token, ToolCall, TopLogprob
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
 MODELS = {"fake": ("fake", {"delay": 0.01, "reply": "word " * 4000}), "openvino": ("smollm2-135m", {})}
-BOTH = pytest.mark.parametrize("name", ["fake", pytest.param("openvino", marks=[pytest.mark.model, pytest.mark.slow])])
+BOTH = pytest.mark.parametrize(
+    "name", ["fake", pytest.param("openvino", marks=[pytest.mark.model, pytest.mark.slow])]
+)
 
 
 def load(name: str, **options: Any) -> WorkerEngine:
