@@ -300,14 +300,14 @@ def _files(spec: ModelSpec, model: Model | None, facts: ModelFacts | None) -> _F
         return _Files(kind, known, model.path, model.source, model.path.stat().st_size)
     names = {one.name: one.stat().st_size for one in model.path.iterdir() if one.is_file()}
     openvino = "openvino_model.xml" in names or "openvino_language_model.xml" in names
-    onnx = not any(name.endswith((".safetensors", ".bin")) for name in names) and has_onnx(model.path)
+    onnx = not any(name.endswith((".safetensors", ".bin")) for name in names) and bool(onnx_files(model.path))
     kind = "openvino" if openvino else "gguf" if known.gguf else "onnx" if onnx else "safetensors"
     return _Files(kind, known, model.path, model.source, sum(names.values()))
 
 
-def has_onnx(folder: Path) -> bool:
-    """Whether a folder holds an ONNX model, itself or in `onnx/` as repositories of the Hub have it."""
-    return any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx"))
+def onnx_files(folder: Path) -> list[Path]:
+    """The ONNX models of a folder: its own, else those in `onnx/`, where repositories of the Hub have them."""
+    return sorted(folder.glob("*.onnx")) or sorted(folder.glob("onnx/*.onnx"))
 
 
 def _expected(source: AnySource, facts: ModelFacts | None) -> _Files:

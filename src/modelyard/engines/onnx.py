@@ -14,12 +14,12 @@ import json
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from modelyard.catalog.model import Model
+from modelyard.catalog.plan import onnx_files
 from modelyard.engines.base import Capabilities, Engine, Memory, check_option
-from modelyard.engines.labels import probabilities
-from modelyard.engines.texts import batches, check_texts
+from modelyard.engines.labels import are_several, labelled
 from modelyard.errors import (
     EngineCrashedError,
     EngineError,
@@ -28,6 +28,9 @@ from modelyard.errors import (
     UnsupportedError,
 )
 from modelyard.types import Adapter, Chunk, Message, Request, Score
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _UNSAID_CONTEXT = 512  # tokens: what BERT and its kin were trained for
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -124,20 +127,11 @@ class ONNXEngine(Engine):
 
     def _classify(self, texts: Sequence[str]) -> tuple[dict[str, float], ...]:
         rows = [encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))]
-        check_texts(rows, self._context)
-        found: dict[int, dict[str, float]] = {}
-        for places in batches(rows):
-            with self._lock:
-                made = self._read([rows[at] for at in places])
-            for at, row in zip(places, made, strict=True):
-                found[at] = dict(zip(self._labels, map(float, row), strict=True))
-        return tuple(found[at] for at in range(len(rows)))
+        return labelled(rows, self._logits, self._labels, context=self._context, several=self._several)
 
-    def _read(self, rows: Sequence[Sequence[int]]) -> Any:
+    def _logits(self, rows: list[Sequence[int]]) -> np.ndarray:
         import numpy as np
 
-        if self._net is None:
-            raise EngineCrashedError("the model was unloaded before the texts were read")
         longest = max(map(len, rows))
         ids = np.zeros((len(rows), longest), dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -145,8 +139,11 @@ class ONNXEngine(Engine):
             ids[at, : len(row)] = row
             mask[at, : len(row)] = 1
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        logits = self._net({name: given[name] for name in self._inputs})[_output(self._net)]
-        return probabilities(np.asarray(logits), several=self._several)
+        with self._lock:
+            if self._net is None:
+                raise EngineCrashedError("the model was unloaded before the texts were read")
+            found = self._net({name: given[name] for name in self._inputs})[_output(self._net)]
+            return np.array(found)
 
 
 # -- files -------------------------------------------------------------------------------------------------
@@ -160,7 +157,7 @@ def _file(model: Model, wanted: Any) -> Path:
         if not file.is_file():
             raise ModelNotFoundError(f"'{model.spec.alias}': option 'file' names {file}, which is not there")
         return file
-    files = sorted(model.path.glob("*.onnx")) or sorted(model.path.glob("onnx/*.onnx"))
+    files = onnx_files(model.path)
     if not files:
         raise ModelNotFoundError(f"'{model.spec.alias}': {model.path} holds no .onnx file")
     usual = [file for file in files if file.name == "model.onnx"]
@@ -252,7 +249,7 @@ def _labels(model: Model, given: Any, config: Mapping[str, Any], net: Any) -> tu
 
 def _several(given: Any, config: Mapping[str, Any], labels: Sequence[str]) -> bool:
     if given is None:
-        return config.get("problem_type") == "multi_label_classification" or len(labels) == 1
+        return are_several(config.get("problem_type"), len(labels))
     if not isinstance(given, bool):
         raise InvalidArgumentError(f"option 'several' has value {given!r}", hint="It is true or false.")
     return given
