@@ -11,9 +11,7 @@ from modelyard.safety.policy import Policy, Rule
 from modelyard.safety.salesforce import SalesforceCheck
 from modelyard.types import Category, Span, Verdict
 
-Window = Span
-
 __all__ = [
     "LLAMA_GUARD_1", "LLAMA_GUARD_3", "Category", "Check", "ClassifierCheck", "GuardCheck", "PatternCheck",
-    "PersonalDataCheck", "Policy", "Rule", "SalesforceCheck", "Span", "Verdict", "Window", "policy_of",
+    "PersonalDataCheck", "Policy", "Rule", "SalesforceCheck", "Span", "Verdict", "policy_of",
 ]  # fmt: skip

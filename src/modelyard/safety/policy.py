@@ -105,8 +105,8 @@ class Policy:
     async def _ruled(self, rules: Sequence[Rule], request: Request, text: str) -> Ruled:
         seen = _Seen(rules, "output", _asked(request))
         async with _until(request.deadline):
-            await seen.text(text)
-        return Ruled(tuple(seen.verdicts), tuple(seen.warnings), seen.refused, tuple(seen.masks))
+            masks = await seen.masks(text)
+        return Ruled(tuple(seen.verdicts), tuple(seen.warnings), seen.refused, tuple(masks))
 
     def _on(self, side: Side) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules if rule.side in (side, "both"))
@@ -119,7 +119,6 @@ class _Seen:
         self.rules, self._side, self._context = rules, side, context
         self.verdicts: list[Verdict] = []
         self.warnings: list[Warning] = []
-        self.masks: list[Span] = []
         self.refused = False
 
     async def message(self, message: Message) -> Message:
@@ -133,8 +132,12 @@ class _Seen:
 
     async def text(self, text: str) -> str:
         """Judges a text; returns it with what is to be masked replaced."""
+        return masked(text, await self.masks(text))
+
+    async def masks(self, text: str) -> list[Span]:
+        """Judges a text; returns what is to be masked of it."""
         if not text.strip():
-            return text
+            return []
         judged = await asyncio.gather(
             *(rule.check.verdict(text, context=self._context) for rule in self.rules)
         )
@@ -147,8 +150,7 @@ class _Seen:
             if rule.action == "mask":
                 masks += verdict.spans or (Span(0, len(text)),)
             self.warnings.append(_said(verdict, self._side, rule.action))
-        self.masks = merged(masks)
-        return masked(text, self.masks)
+        return merged(masks)
 
 
 def _said(verdict: Verdict, side: Side, action: Action) -> Warning:

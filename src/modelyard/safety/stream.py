@@ -56,23 +56,18 @@ class Watch:
             async for chunk in source:
                 self._made += len(chunk.tokens)
                 self._held.append(chunk)
-                if chunk.finish_reason is not None:
-                    shown = await self._judge(len(self._held), chunk)
-                    if shown is None or await self._calls_refused(chunk):
-                        yield self._refusal(chunk)
-                        return
-                    for one in shown:
-                        yield one
-                    return
-                ready = 0 if self._whole else self._ready()
+                last = chunk if chunk.finish_reason is not None else None
+                ready = len(self._held) if last else 0 if self._whole else self._ready()
                 if not ready:
                     continue
-                shown = await self._judge(ready, None)
-                if shown is None:
-                    yield self._refusal(None)
+                shown = await self._judge(ready)
+                if shown is None or (last is not None and await self._calls_refused(last)):
+                    yield self._refusal(last)
                     return
                 for one in shown:
                     yield one
+                if last is not None:
+                    return
 
     def _ready(self) -> int:
         """How many of the chunks that are held can be judged: those up to the end of a sentence."""
@@ -90,19 +85,19 @@ class Watch:
             ready = at
         return ready if total and any(one.text for one in self._held[:ready]) else 0
 
-    async def _judge(self, count: int, last: Chunk | None) -> list[Chunk] | None:
+    async def _judge(self, count: int) -> list[Chunk] | None:
         """The first chunks that are held, as they may be shown; None where they may not."""
         taken, self._held = self._held[:count], self._held[count:]
         text = "".join(one.text for one in taken)
-        if not text:
-            return [self._closed(one) if one is last else one for one in taken]
-        ruled = await self._rule(self._before + text)
-        self._note(ruled)
-        if ruled.refused:
-            return None
-        skip = len(self._before)
-        masks = [Span(max(one.start - skip, 0), one.end - skip) for one in ruled.masks if one.end > skip]
-        self._before = (self._before + text)[-BEFORE:]
+        masks: list[Span] = []
+        if text:
+            ruled = await self._rule(self._before + text)
+            self._note(ruled)
+            if ruled.refused:
+                return None
+            skip = len(self._before)
+            masks = [Span(max(one.start - skip, 0), one.end - skip) for one in ruled.masks if one.end > skip]
+            self._before = (self._before + text)[-BEFORE:]
         shown = self._masked(taken, text, masks) if masks else [self._moved(one) for one in taken]
         return [self._closed(one) if one.finish_reason is not None else one for one in shown]
 
