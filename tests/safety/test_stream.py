@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from modelyard.safety.stream import BEFORE, LEAST, MOST, Ruled, Watch
-from modelyard.types import Chunk, Usage
+from modelyard.types import Chunk, ToolCall, Usage, Verdict, Warning
 
 
 async def made(*pieces: str, ended: list[bool] | None = None) -> AsyncGenerator[Chunk, None]:
@@ -92,3 +92,24 @@ def test_leaving_closes_the_source() -> None:
 
     asyncio.run(first())
     assert ended == [True]
+
+
+def test_what_is_said_of_a_call_is_on_the_last_chunk() -> None:
+    said = Verdict(allowed=False, check="secrets", action="warn")
+
+    async def rule(text: str) -> Ruled:
+        noted = Warning("safety", "secrets: flagged")
+        return Ruled((said,), (noted,)) if "hunter2" in text else Ruled()
+
+    async def source() -> AsyncGenerator[Chunk, None]:
+        yield Chunk("I shall look. ")
+        call = ToolCall("1", "login", '{"password": "hunter2"}')
+        yield Chunk(finish_reason="tool_calls", usage=Usage(1, 2), tool_calls=(call,))
+
+    async def all_() -> list[Chunk]:
+        return [one async for one in Watch(rule, source(), whole=False).chunks()]
+
+    last = asyncio.run(all_())[-1]
+    assert last.verdicts == (said,)
+    assert [one.message for one in last.warnings] == ["secrets: flagged"]
+    assert last.tool_calls[0].name == "login"

@@ -65,7 +65,7 @@ class Watch:
                     yield self._refusal(last)
                     return
                 for one in shown:
-                    yield one
+                    yield self._closed(one) if one.finish_reason is not None else one
                 if last is not None:
                     return
 
@@ -98,8 +98,7 @@ class Watch:
             skip = len(self._before)
             masks = [Span(max(one.start - skip, 0), one.end - skip) for one in ruled.masks if one.end > skip]
             self._before = (self._before + text)[-BEFORE:]
-        shown = self._masked(taken, text, masks) if masks else [self._moved(one) for one in taken]
-        return [self._closed(one) if one.finish_reason is not None else one for one in shown]
+        return self._masked(taken, text, masks) if masks else [self._moved(one) for one in taken]
 
     def _masked(self, taken: list[Chunk], text: str, masks: list[Span]) -> list[Chunk]:
         """One chunk in their place. Its tokens are gone: they would tell what was masked."""
