@@ -37,13 +37,13 @@ def prompts(count: int, round_: int) -> list[str]:
     return [f"Round {round_}, story {at}: {middle[at % 3]} the old ship left" for at in range(count)]
 
 
-def static(model: Any, tokenizer: Any, texts: list[str]) -> float:
+def static(model: Any, tokenizer: Any, texts: list[str], tokens: int = TOKENS) -> float:
     began = time.perf_counter()
-    inputs = tokenizer(texts, return_tensors="pt", padding=True)
+    inputs = tokenizer(texts, return_tensors="pt", padding=True).to(model.device)
     with torch.inference_mode():
-        answers = model.generate(**inputs, do_sample=False, max_new_tokens=TOKENS, min_new_tokens=TOKENS)
+        answers = model.generate(**inputs, do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens)
     tokenizer.batch_decode(answers[:, inputs["input_ids"].shape[1] :])
-    return TOKENS * len(texts) / (time.perf_counter() - began)
+    return tokens * len(texts) / (time.perf_counter() - began)
 
 
 def batched(model: Any, tokenizer: Any, texts: list[str]) -> float:
