@@ -20,7 +20,8 @@ from modelyard.integrations.langchain import ChatModelyard, ModelyardEmbeddings
 CODER: dict[str, Any] = {
     "model": "qwen2.5-coder-1.5b",
     "engine": "openvino",
-    "max_tokens": 120,
+    "max_tokens": 400,
+    "temperature": 0,
     "timeout": None,
 }
 VECTORS = "models:\n  vectors:\n    source: {{path: '{}'}}\n    task: embedding\n    engine: transformers\n"
