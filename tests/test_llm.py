@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ from modelyard.errors import (
     UnsupportedError,
 )
 from modelyard.llm import LLM, ModelCapability
-from modelyard.pool import Pool
+from modelyard.pool import Pool, default_pool
 from modelyard.types import Chunk, Message, Result
 
 
@@ -509,3 +510,11 @@ def test_a_tool_is_called_and_its_result_goes_back(fake: Any) -> None:
 def test_a_mistake_in_tools_is_named(fake: Any, how: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         fake().generate("Hi", **how)
+
+
+def test_an_llm_that_travels_answers_from_the_pool_where_it_arrives() -> None:
+    llm = create_llm("fake", temperature=0, max_tokens=3)
+    there = pickle.loads(pickle.dumps(llm))
+    assert there.params == llm.params
+    assert there.pool is default_pool()
+    assert there.generate("Hello").text == llm.generate("Hello").text

@@ -124,6 +124,15 @@ class LLM:
     def __repr__(self) -> str:
         return f"LLM({self.spec.alias!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: everything but the loaded model. There it loads in that process's pool."""
+        return {**self.__dict__, "_pool": None, "_adapters": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pool = default_pool()
+        self._adapters = Adapters(self.spec, self._catalog)
+
     @property
     def options(self) -> dict[str, Any]:
         """Options of the engine, as they were given beside the catalogue's."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,30 +13,19 @@ from typing import Any, Protocol
 import modelyard
 from modelyard import portal
 from modelyard.bench.load import bench_task
-from modelyard.bench.outcome import Judgement, Row
 from modelyard.bench.result import BenchmarkResult, ScoreKind, collect
+from modelyard.bench.seat import CannotGoOnError, Here, Manner, Part, Seat, Seated
 from modelyard.bench.store import Key, Store, default_store, sample_keys
-from modelyard.bench.task import Asked, BenchTask, Sample
-from modelyard.bench.width import widest
+from modelyard.bench.task import BenchTask, Sample
 from modelyard.catalog.load import Catalog, load_catalog
 from modelyard.create import create_llm
-from modelyard.errors import (
-    EngineCrashedError,
-    InvalidArgumentError,
-    ModelyardError,
-    ResourceExhaustedError,
-    conduct,
-)
+from modelyard.errors import InvalidArgumentError, ModelyardError
 from modelyard.extraction.taskfile import digest
 from modelyard.llm import LLM
 from modelyard.paths import data_dir
 from modelyard.pool import Pool
 
 DRIFT_SAMPLES = 5
-_ATTEMPTS = 3
-_GIVE_UP = 5  # crashes in a row: a model that dies of every sample is not started for each of them
-_LOOK = 0.25  # seconds between two looks at the memory of a model
-_CRASHES = (EngineCrashedError, ResourceExhaustedError)
 
 
 class Watch(Protocol):
@@ -112,6 +101,7 @@ class BenchmarkRunner:
         pool: where the models are loaded; one of its own by default, with each model in a process of its own, so
             that one which dies takes nothing with it and its memory can be told from ours.
         watch: what follows the runs.
+        seat: where a model is asked; in the pool by default.
     """
 
     def __init__(
@@ -122,11 +112,13 @@ class BenchmarkRunner:
         offline: bool = False,
         pool: Pool | None = None,
         watch: Watch | None = None,
+        seat: Callable[[LLM], Seat] = Here,
     ) -> None:
         self.store = Path(store).expanduser() if store is not None else default_store()
         self._catalog = Path(catalog) if catalog is not None else None
         self._pool = pool or Pool(worker=True, offline=offline)
         self._watch: Watch = watch or Unwatched()
+        self._seat = seat
 
     async def run_benchmark(
         self,
@@ -251,14 +243,6 @@ class BenchmarkRunner:
             store.add_task(name, task.name, task.fingerprint, _about(task, samples))
 
 
-class _CannotGoOnError(Exception):
-    """What ends a model's part of a run, and only that."""
-
-    def __init__(self, error: ModelyardError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
 class _Model:
     """One model's part of a run."""
 
@@ -272,11 +256,11 @@ class _Model:
         work: Sequence[tuple[BenchTask, Sequence[Sample]]],
     ) -> None:
         self._store, self._run, self._llm, self._how, self._work = store, run, llm, how, work
-        self._pool = llm.pool
+        self._seat = runner._seat(llm)
+        self._manner = Manner(how.seed, how.exact, how.together)
         self._watch = runner._watch
         self._about: dict[str, Any] = {"display_name": llm.spec.display_name or llm.spec.alias}
         self._key: str | None = None
-        self._crashes = 0
 
     async def run(self) -> None:
         alias = self._llm.spec.alias
@@ -286,111 +270,82 @@ class _Model:
             self._about |= {key: one for key, one in before[1].items() if key in kept}
         began = time.monotonic()
         try:
-            await self._load()
-            async with self._memory():
-                for task, samples in self._work:
-                    await self._task(task, samples)
-        except _CannotGoOnError as stop:
+            seated = await self._load()
+            tasks = [one for one in self._work if self._can(one[0], seated)]
+            if self._seat.mixed:
+                await self._ask(tasks)
+            else:
+                for one in tasks:
+                    await self._ask([one])
+        except CannotGoOnError as stop:
             self._about["error"] = str(stop.error)
             self._watch.note(f"{alias}: {stop.error.message}")
         finally:
-            await asyncio.to_thread(self._llm.close)
+            await self._seat.close()
             self._about["seconds"] = self._about.get("seconds", 0.0) + time.monotonic() - began
             self._note_model()
 
-    async def _load(self) -> None:
-        spec = self._llm.spec
-        self._watch.begin(spec.alias, "loading", 0, 0)
+    async def _load(self) -> Seated:
+        self._watch.begin(self._llm.spec.alias, "loading", 0, 0)
         try:
-            if spec.sources and not spec.elsewhere:
-                await asyncio.to_thread(self._llm.pull)  # a download is no part of the time to load
-            began = time.monotonic()
-            self._capabilities = await self._llm.load_async()
-            self._about["load_seconds"] = time.monotonic() - began
-            fingerprint = await self._llm.fingerprint_async()
+            seated = await self._seat.load()
         except ModelyardError as error:
-            raise _CannotGoOnError(error) from error
-        self._key = self._store.keep_model(fingerprint)
+            raise CannotGoOnError(error) from error
+        self._about["load_seconds"] = seated.load_seconds
+        self._key = self._store.keep_model(seated.fingerprint)
         self._note_model()
+        return seated
 
     def _note_model(self) -> None:
+        if self._seat.peak is not None:
+            self._about["peak_memory"] = max(self._about.get("peak_memory") or 0, self._seat.peak)
         self._store.add_model(self._run, self._llm.spec.alias, self._key, self._about)
 
-    @contextlib.asynccontextmanager
-    async def _memory(self) -> Any:
-        """Looks at what the model holds, now and then, and keeps the most."""
+    def _can(self, task: BenchTask, seated: Seated) -> bool:
+        if task.work != "score" or seated.scores:
+            return True
+        self._about.setdefault("skipped", {})[task.name] = "its engine gives no logprobs of given texts"
+        self._watch.note(f"{self._llm.spec.alias} cannot be asked '{task.name}': it gives no scores")
+        return False
 
-        async def look() -> None:
-            while True:
-                for row in self._pool.status():
-                    if row.alias == self._llm.spec.alias and row.measured:
-                        self._about["peak_memory"] = max(self._about.get("peak_memory") or 0, row.measured)
-                await asyncio.sleep(_LOOK)
+    # -- its tasks -------------------------------------------------------------------------------------
 
-        looking = asyncio.create_task(look())
-        try:
-            yield
-        finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+    async def _ask(self, work: Sequence[tuple[BenchTask, Sequence[Sample]]]) -> None:
+        """Asks what these tasks have no answer to yet."""
+        parts = [self._part(*one) for one in work]
+        total = sum(len(samples) for _, samples in work) * self._how.repeats
+        left = sum(len(one.left) for one in parts)
+        title = ", ".join(one.task.name for one in parts)
+        self._watch.begin(self._llm.spec.alias, title, total, total - left)
+        began = time.monotonic()
+        made: Counter[str] = Counter()
+        async with contextlib.aclosing(self._seat.ask(parts, self._manner)) as answers:
+            async for task, sample, row in answers:
+                self._store.keep(self._place(task), sample.content, row)
+                made[task.name] += 1
+                self._watch.step()
+        self._note_busy(time.monotonic() - began, made)
+        if not self._how.exact and self._how.together != 1:
+            for task, samples in work:
+                await self._drift(self._place(task), task, samples)
 
-    # -- one task --------------------------------------------------------------------------------------
-
-    async def _task(self, task: BenchTask, samples: Sequence[Sample]) -> None:
-        if task.work == "score" and not self._capabilities.score:
-            self._about.setdefault("skipped", {})[task.name] = "its engine gives no logprobs of given texts"
-            self._watch.note(f"{self._llm.spec.alias} cannot be asked '{task.name}': it gives no scores")
-            return
-        assert self._key is not None
-        key = Key(self._key, task.fingerprint, self._how.asking)
-        there = self._store.answered(key, failed=not self._how.retry_failed)
-        wanted = [(sample, repeat) for sample in samples for repeat in range(self._how.repeats)]
+    def _part(self, task: BenchTask, samples: Sequence[Sample]) -> Part:
+        there = self._store.answered(self._place(task), failed=not self._how.retry_failed)
+        wanted = ((sample, repeat) for sample in samples for repeat in range(self._how.repeats))
         left = [one for one in wanted if (one[0].id, one[0].content, one[1]) not in there]
-        self._watch.begin(self._llm.spec.alias, task.name, len(wanted), len(wanted) - len(left))
-        together = 1 if self._how.exact else self._how.together or await self._widest(task, samples)
-        began = time.monotonic()
-        await _at_once(together, [self._one(key, task, *one) for one in left])
-        if left:
-            busy = self._about.setdefault("busy", {}).get(task.name, [0.0, 0])
-            self._about["busy"][task.name] = [busy[0] + time.monotonic() - began, busy[1] + len(left)]
+        return Part(task, left, samples)
+
+    def _place(self, task: BenchTask) -> Key:
+        assert self._key is not None
+        return Key(self._key, task.fingerprint, self._how.asking)
+
+    def _note_busy(self, seconds: float, made: Counter[str]) -> None:
+        """Keeps how long answers took; of tasks whose answers came mixed, by their share of them."""
+        for name, count in made.items():
+            busy = self._about.setdefault("busy", {}).get(name, [0.0, 0])
+            self._about["busy"][name] = [busy[0] + seconds * count / made.total(), busy[1] + count]
+        if made:
             self._note_model()
-        if together > 1:
-            await self._drift(key, task, samples)
-
-    async def _widest(self, task: BenchTask, samples: Sequence[Sample]) -> int:
-        return await asyncio.to_thread(widest, self._llm, task, samples)
-
-    async def _one(self, key: Key, task: BenchTask, sample: Sample, repeat: int) -> None:
-        row = await self._row(task, sample, repeat, exact=self._how.exact)
-        self._store.keep(key, sample.content, row)
-        self._watch.step()
-
-    async def _row(self, task: BenchTask, sample: Sample, repeat: int, *, exact: bool) -> Row:
-        began = time.monotonic()
-        try:
-            asked = await self._asked(task, sample, repeat, exact)
-        except ModelyardError as error:
-            if isinstance(error, _CRASHES):
-                self._crashes += 1
-                if self._crashes >= _GIVE_UP:
-                    raise _CannotGoOnError(error) from error
-            failed = Judgement("failed", 0.0, reason=str(error))
-            return _row_of(sample, repeat, Asked("", "", "error", seconds=time.monotonic() - began), failed)
-        self._crashes = 0
-        return _row_of(sample, repeat, asked, _ours(task, lambda: task.judge(sample, asked)))
-
-    async def _asked(self, task: BenchTask, sample: Sample, repeat: int, exact: bool) -> Asked:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await _ours_async(
-                    task, task.ask(self._llm, sample, seed=self._how.seed + repeat, exact=exact)
-                )
-            except ModelyardError as error:
-                if attempt == _ATTEMPTS or not conduct(error).retryable:
-                    raise
-                wait = getattr(error, "retry_after", None)
-                await asyncio.sleep(wait if isinstance(wait, int | float) else 0.2 * attempt)
-        raise AssertionError
 
     # -- how far batching moved the answers --------------------------------------------------------------
 
@@ -405,7 +360,12 @@ class _Model:
         for sample in some:
             if sample.id not in kept or kept[sample.id].outcome == "failed":
                 continue
-            alone = await self._row(task, sample, 0, exact=True)
+            alone = await self._seat.alone(task, sample, self._manner)
+            if alone is None:
+                self._watch.note(
+                    "how far batching moved the answers is looked at where a run ends on one machine"
+                )
+                return
             before = kept[sample.id]
             changed["samples"] += 1
             changed["changed_outcomes"] += alone.outcome != before.outcome
@@ -468,63 +428,6 @@ def _about(task: BenchTask, samples: Sequence[Sample]) -> dict[str, Any]:
         "title": task.title or task.name, "kind": task.kind, "about": task.about, "weight": task.weight,
         "tier": task.tier, "source": task.source, "licence": task.licence, "samples": sample_keys(samples),
     }  # fmt: skip
-
-
-def _row_of(sample: Sample, repeat: int, asked: Asked, judgement: Judgement) -> Row:
-    return Row(
-        sample=sample.id, repeat=repeat, document=sample.document, judgement=judgement, prompt=asked.prompt,
-        answer=asked.answer, expected=sample.expected, tokens=asked.tokens, seconds=asked.seconds,
-        prompt_tokens=asked.prompt_tokens, completion_tokens=asked.completion_tokens, warnings=asked.warnings,
-    )  # fmt: skip
-
-
-async def _at_once(width: int, work: Sequence[Awaitable[None]]) -> None:
-    """Awaits all, so many at once, the first ones first; the first error ends the others."""
-    waiting = iter(work)
-
-    async def lane() -> None:
-        for one in waiting:
-            await one
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(width, len(work))):
-                group.create_task(lane())
-    except BaseExceptionGroup as found:
-        raise _first(found) from None
-    finally:
-        for one in waiting:
-            one.close()  # type: ignore[attr-defined]
-
-
-def _first(found: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = found
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _ours(task: BenchTask, judge: Callable[[], Judgement]) -> Judgement:
-    """The judgement; what a task class of the user's raises is a failure of its sample, with its words."""
-    try:
-        return judge()
-    except ModelyardError:
-        raise
-    except Exception as error:
-        if task.kind != "python":
-            raise
-        return Judgement("failed", 0.0, reason=f"judge of task '{task.name}' raised {error!r}")
-
-
-async def _ours_async(task: BenchTask, asking: Awaitable[Asked]) -> Asked:
-    try:
-        return await asking
-    except ModelyardError:
-        raise
-    except Exception as error:
-        if task.kind != "python":
-            raise
-        raise InvalidArgumentError(f"ask of task '{task.name}' raised {error!r}", hint="Mend it.") from error
 
 
 @contextlib.contextmanager
