@@ -15,9 +15,9 @@ from modelyard.errors import ModelNotFoundError
 Task = Literal["generation", "seq2seq", "vision", "embedding", "classification"]
 Quantization = Literal["4bit", "8bit"]
 EngineName = Literal[
-    "auto", "openvino", "llamacpp", "transformers", "onnx", "vllm", "endpoint", "inference_api", "fake"
+    "auto", "openvino", "llamacpp", "transformers", "onnx", "vllm", "endpoint", "inference_api", "ray", "fake"
 ]
-ELSEWHERE: frozenset[str] = frozenset({"endpoint", "inference_api", "fake"})
+ELSEWHERE: frozenset[str] = frozenset({"endpoint", "inference_api", "ray", "fake"})
 """The engines that read no files of a model."""
 
 
@@ -195,6 +195,35 @@ _OF_CHECKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """For each check the keys that it needs, and those that it takes."""
 
 
+class Replicas(_Strict):
+    """How many copies of a model a cluster runs.
+
+    Attributes:
+        min: kept in any case; 0 lets it go when nobody asks.
+        max: that it may grow to.
+        requests: in flight for each copy, before another one is started.
+    """
+
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+    requests: int = Field(default=16, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _so_many(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"min": value, "max": value}
+        if isinstance(value, dict) and "max" not in value and isinstance(value.get("min"), int):
+            return {**value, "max": max(1, value["min"])}
+        return value
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Replicas:
+        if self.min > self.max:
+            raise ValueError(f"'min' is {self.min}, and 'max' is {self.max}")
+        return self
+
+
 class ModelSpec(_Strict):
     """One model: where it comes from, what it is for, how to run it.
 
@@ -212,6 +241,7 @@ class ModelSpec(_Strict):
         options: options of the engine (device, dtype, kv cache size, …), checked by the engine.
         trust_remote_code: a revision (full commit) whose code may run; never a plain yes.
         safety: checks of prompts and answers.
+        replicas: copies that run on a cluster (`modelyard serve --ray`): a number, or `{min, max, requests}`.
     """
 
     alias: str
@@ -235,6 +265,7 @@ class ModelSpec(_Strict):
     trust_remote_code: Annotated[str, AfterValidator(_commit)] | None = None
     allow_pickle: bool = False
     safety: tuple[SafetyRule, ...] = ()
+    replicas: Replicas | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     defined_in: str = Field(default="", exclude=True)
 

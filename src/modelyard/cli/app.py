@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import bench, calibrate, demo, doctor, engines, extract, models, plan, review, serve, talk
+from modelyard.cli.arguments import RayCommand
 from modelyard.cli.settings import SETTINGS
 
 app = typer.Typer(
@@ -23,11 +24,11 @@ app.add_typer(engines.app, name="engines")
 app.add_typer(bench.app, name="bench")
 app.command()(talk.generate)
 app.command()(talk.chat)
-app.command()(extract.extract)
+app.command(cls=RayCommand)(extract.extract)
 app.command()(review.review)
 app.command()(calibrate.calibrate)
 app.command()(plan.plan)
-app.command()(serve.serve)
+app.command(cls=RayCommand)(serve.serve)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelyard.cli.arguments import RayAddress, RayWorkers, ray_named
+from modelyard.cli.rays import on_ray, said
 from modelyard.cli.settings import SETTINGS
 from modelyard.cli.show import Counter, print_json, print_table, size, stderr
 
 if TYPE_CHECKING:
     from modelyard.bench import BenchmarkResult, BenchmarkRunner
     from modelyard.bench.result import Paired
+    from modelyard.scale.cluster import Where
 
 app = typer.Typer(
     help="Measure which model does a job best: intervals, tests, ranks, cost.", no_args_is_help=True
@@ -53,7 +56,8 @@ class _Many(typer.core.TyperCommand):
     """Lets `--models A B` take several values, as well as `--models A --models B`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _each_named(args, ("--models", "--tasks", "--family")))
+        named = _each_named(args, ("--models", "--tasks", "--family"))
+        return super().parse_args(ctx, ray_named(named) if "--ray" in named else named)
 
 
 def _each_named(args: list[str], several: tuple[str, ...]) -> list[str]:
@@ -115,6 +119,8 @@ def run(
     score: ScoreOption = Score.MEAN,
     level: LevelOption = 0.95,
     store: StoreOption = None,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask every model every task; print the table and write a page with every sample."""
@@ -124,8 +130,8 @@ def run(
 
     page = out or Path("modelyard-bench.html")
     check_writable(page)
-    with _Following() as following:
-        runner = _runner(store, following)
+    with on_ray(ray, ray_workers) as cluster, _Following() as following:
+        runner = _runner(store, following, cluster)
         families = [alias for one in family or [] for alias in runner.family(one)]
         chosen = list(dict.fromkeys([*(models or []), *families]))
         found = portal.run(
@@ -405,10 +411,18 @@ class _Following:
         self._stop()
 
 
-def _runner(store: Path | None, watch: _Following | None = None) -> BenchmarkRunner:
+def _runner(
+    store: Path | None, watch: _Following | None = None, cluster: tuple[Any, Where] | None = None
+) -> BenchmarkRunner:
     from modelyard.bench import BenchmarkRunner
     from modelyard.cli.show import Bars
     from modelyard.pool import Pool
 
     pool = Pool(worker=True, offline=SETTINGS.offline, progress=Bars())
-    return BenchmarkRunner(store=store, catalog=SETTINGS.catalog, pool=pool, watch=watch)
+    how: dict[str, Any] = {}
+    if cluster is not None:
+        from modelyard.scale.bench import RaySeat
+
+        ray, where = cluster
+        how["seat"] = lambda llm: RaySeat(ray, where, llm, said, offline=SETTINGS.offline)
+    return BenchmarkRunner(store=store, catalog=SETTINGS.catalog, pool=pool, watch=watch, **how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelyard.cli.arguments import Engine, Options, pairs, texts
+from modelyard.cli.arguments import Engine, Options, RayAddress, RayWorkers, pairs, texts
+from modelyard.cli.rays import on_ray, said
 from modelyard.cli.settings import SETTINGS
 from modelyard.cli.show import Counter, Waiting, print_json, print_table
 
@@ -108,6 +109,8 @@ def extract(
         int, typer.Option(help="Tokens of a document that a voter reads at most.")
     ] = 1500,
     together: Annotated[int, typer.Option(help="Requests in flight at once.")] = 8,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
     engine: Engine = None,
     option: Options = None,
     as_json: Annotated[
@@ -136,20 +139,21 @@ def extract(
         if target is not None:
             check_writable(target)
     llm = SETTINGS.llm(model, engine=engine, options=pairs(option, "--option"))
-    with Waiting(f"loading {model}"):
-        llm.load()
     how: dict[str, Any] = {
         "model": llm, "task": wanted, "voters": who, "mode": mode.value, "rules": rules, "cases": cases.value,
         "judge": {None: True, "none": False}.get(judge, judge), "calibration": calibration, "max_tokens_read": max_tokens_read,
         "store": None if fresh else store or default_answers(), "together": together,
         "find": SETTINGS.llm,
     }  # fmt: skip
-    if len(paths) > 1:
-        with Counter("documents", len(paths)) as counter:
-            found = run(paths, on_result=lambda _: counter.step(), **how)
-    else:
-        with Waiting(f"{model} reads {paths[0].name}"):
-            found = run(paths, **how)
+    with on_ray(ray, ray_workers) as cluster:
+        if cluster is None:
+            with Waiting(f"loading {model}"):
+                llm.load()
+        else:
+            from modelyard.scale.extract import RayDesk
+
+            how["desk"] = RayDesk(*cluster, said, offline=SETTINGS.offline)
+        found = _found(run, paths, model, how, several=len(paths) > 1 or cluster is not None)
     if text_out is not None:
         _write_texts(text_out, found)
     _write(found, out, html, export or [])
@@ -162,6 +166,17 @@ def extract(
         print(f"error: {one.document}: {one.error}", file=sys.stderr)
     if failed:
         raise typer.Exit(9 if len(failed) < len(found.documents) else 1)
+
+
+def _found(
+    run: Callable[..., Extraction], paths: Sequence[Path], model: str, how: dict[str, Any], *, several: bool
+) -> Extraction:
+    """The run, with a bar for several documents."""
+    if several:
+        with Counter("documents", len(paths)) as counter:
+            return run(paths, on_result=lambda _: counter.step(), **how)
+    with Waiting(f"{model} reads {paths[0].name}"):
+        return run(paths, **how)
 
 
 def _rules(rules: MergeRules, merge: Strategy | None, priority: list[str] | None) -> MergeRules:

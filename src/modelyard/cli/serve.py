@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import enum
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelyard.cli.arguments import RayAddress
 from modelyard.cli.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from modelyard.catalog.load import Catalog
+    from modelyard.catalog.spec import ModelSpec
+    from modelyard.serving.settings import ServerSettings
+
+
+class ConfigKind(enum.StrEnum):
+    """Whose configuration is written."""
+
+    serve = "serve"
+    kuberay = "kuberay"
 
 
 def serve(
@@ -48,6 +63,22 @@ def serve(
     log: Annotated[
         str | None, typer.Option(help="json or text; text where stderr is a terminal, else json.")
     ] = None,
+    ray: RayAddress = None,
+    write_config: Annotated[
+        ConfigKind | None,
+        typer.Option(
+            help="Print the configuration of a Ray Serve application or of KubeRay, and serve nothing."
+        ),
+    ] = None,
+    ray_adapters: Annotated[
+        str | None,
+        typer.Option(
+            help="Where vLLM's replicas find adapters: a folder or bucket with one folder an alias."
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="The container image that KubeRay's configuration names.")
+    ] = None,
 ) -> None:
     """Serve every model of the catalogue over HTTP: OpenAI's routes, the models' own, and a page to try them."""
     from modelyard.errors import EngineNotInstalledError, InvalidArgumentError
@@ -83,6 +114,19 @@ def serve(
         send_timeout=send_timeout,
     )
     found = load_catalog(catalog or SETTINGS.catalog)
+    specs = found.own() if catalog else tuple(found)
+    if write_config is not None:
+        _write_config(write_config, found, specs, settings, ray_adapters, image)
+        return
+    if ray is not None:
+        from modelyard.scale.cluster import Where
+        from modelyard.scale.serve import serve_on_ray
+
+        serve_on_ray(
+            found, specs, settings, Where.read(ray), load=load or (), offline=SETTINGS.offline,
+            adapters=ray_adapters, on_start=_welcome if sys.stderr.isatty() else _started,
+        )  # fmt: skip
+        return
     run(
         found,
         settings,
@@ -92,6 +136,26 @@ def serve(
         log="text" if form == "text" else "json",
         on_start=_welcome if sys.stderr.isatty() else None,
     )
+
+
+def _write_config(
+    kind: ConfigKind,
+    catalog: Catalog,
+    specs: Sequence[ModelSpec],
+    settings: ServerSettings,
+    adapters: str | None,
+    image: str | None,
+) -> None:
+    from modelyard.scale.cluster import resources_of
+    from modelyard.scale.config import as_yaml, kuberay_config, serve_config
+
+    config = serve_config(catalog, specs, settings, adapters=adapters, resources=resources_of(specs))
+    made = config if kind is ConfigKind.serve else kuberay_config(config, image=image)
+    print(as_yaml(made), end="")
+
+
+def _started(url: str) -> None:
+    print(f'{{"event": "started", "url": "{url}"}}', file=sys.stderr, flush=True)
 
 
 def _welcome(url: str) -> None:

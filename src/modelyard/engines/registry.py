@@ -18,6 +18,7 @@ _CLASSES = {
     "endpoint": "modelyard.engines.endpoint:EndpointEngine",
     "inference_api": "modelyard.engines.inference_api:InferenceAPIEngine",
     "vllm": "modelyard.engines.vllm:VLLMEngine",
+    "ray": "modelyard.engines.ray_serve:RayServeEngine",
     "fake": "modelyard.engines.fake:FakeEngine",
 }
 

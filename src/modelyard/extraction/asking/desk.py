@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from modelyard.errors import DocumentError, ModelyardError
-from modelyard.extraction.asking.keep import Answers
+from modelyard.extraction.asking.keep import Known
 from modelyard.extraction.asking.panel import Panel, Reply
 from modelyard.extraction.asking.questions import Asked
 from modelyard.extraction.asking.voters import Mode, Voter
@@ -79,7 +79,7 @@ class Desk(Protocol):
         self,
         work: Work,
         named: Sequence[tuple[Source, str]],
-        answers: Answers | None,
+        answers: Known | None,
         on_result: Progress | None,
     ) -> tuple[list[DocumentResult], Fingerprint]:
         """The result of each document, in order, and which model has answered.
@@ -102,7 +102,7 @@ class Here:
         self,
         work: Work,
         named: Sequence[tuple[Source, str]],
-        answers: Answers | None,
+        answers: Known | None,
         on_result: Progress | None,
     ) -> tuple[list[DocumentResult], Fingerprint]:
         llm = work.models[""]

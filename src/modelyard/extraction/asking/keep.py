@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from modelyard.database import Database
 from modelyard.paths import data_dir
@@ -50,6 +50,16 @@ class Answer:
     kept: bool = False
 
 
+class Known(Protocol):
+    """Where answers are looked up and kept: a file here, or one that another process holds."""
+
+    def get(self, question: str) -> Answer | None:
+        """The answer to a question, None where it was not asked."""
+
+    def keep(self, question: str, answer: Answer) -> None:
+        """Keeps an answer, at once; the first one stays."""
+
+
 class Answers:
     """The answers in one file.
 
@@ -61,6 +71,7 @@ class Answers:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = Database(path, _TABLES, FORMAT)
 
     def get(self, question: str) -> Answer | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import ModelyardError
-from modelyard.extraction.asking.keep import Answer, Answers
+from modelyard.extraction.asking.keep import Answer, Known
 from modelyard.extraction.asking.questions import Asked, Question
 from modelyard.extraction.asking.voters import Voter
 from modelyard.extraction.result import Candidate
@@ -49,7 +49,7 @@ class Panel:
     """
 
     def __init__(
-        self, voters: Sequence[Voter], models: Mapping[str, LLM], answers: Answers | None, together: int
+        self, voters: Sequence[Voter], models: Mapping[str, LLM], answers: Known | None, together: int
     ) -> None:
         self.voters = tuple(voters)
         self._models = models

@@ -1,0 +1,1 @@
+"""Beyond one machine: the same runs and the same server on a Ray cluster."""

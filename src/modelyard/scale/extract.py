@@ -1,0 +1,108 @@
+"""RayDesk: documents read by workers of a Ray cluster; every answer is kept in the same file, as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelyard import portal
+from modelyard.extraction.asking.desk import Here, Progress, Source, Work
+from modelyard.extraction.asking.keep import Answers, Known
+from modelyard.extraction.result import DocumentResult
+from modelyard.llm import LLM
+from modelyard.scale.cluster import Where, share_of, with_threads
+from modelyard.scale.flow import AHEAD, flow, stepping
+from modelyard.scale.ledger import RemoteAnswers, opened
+from modelyard.scale.place import at_home
+from modelyard.scale.scout import ask_scout
+from modelyard.types import Fingerprint
+
+_LARGEST = 8  # documents of a batch
+_ROUNDS = 4  # batches that each worker gets, at least: the last ones end together
+
+_Item = tuple[int, Source, str]
+
+
+class RayDesk:
+    """Workers of a cluster, each with the run's models.
+
+    Args:
+        ray: connected.
+        where: how much of the cluster.
+        note: told what else is to be said.
+        offline: workers use only what is on their machines.
+    """
+
+    def __init__(self, ray: Any, where: Where, note: Callable[[str], None], *, offline: bool = False) -> None:
+        self._ray, self._where, self._note, self._offline = ray, where, note, offline
+
+    async def documents(
+        self,
+        work: Work,
+        named: Sequence[tuple[Source, str]],
+        answers: Known | None,
+        on_result: Progress | None,
+    ) -> tuple[list[DocumentResult], Fingerprint]:
+        """As `Desk.documents`."""
+        share = share_of(self._ray, self._where, list(work.models.values()))
+        models = {name: with_threads(one, share.cpus) for name, one in work.models.items()}
+        there = replace(work, models=models, together=max(1, work.together // AHEAD))
+        least, most = share.workers
+        self._note(f"Ray: {least} to {most} workers, each {share.why}")
+        first = models[""]
+        fingerprint = await ask_scout(self._ray, share, functools.partial(_fingerprint, first, self._offline))
+        ledger = opened(self._ray, answers.path if isinstance(answers, Answers) else None)
+        make = functools.partial(_Reader, there, ledger, self._offline)
+        items = [(at, _absolute(source), name) for at, (source, name) in enumerate(named)]
+        size = max(1, min(_LARGEST, there.together, -(-len(items) // (most * _ROUNDS))))
+        rows = flow(self._ray, items, make, share, ledger, batch=size, note=self._note)
+        results: list[DocumentResult | None] = [None] * len(named)
+        async with contextlib.aclosing(stepping(rows)) as found:
+            async for at, result in found:
+                results[at] = _as_named(result, named[at][0])
+                if on_result is not None:
+                    on_result(result)
+        return [one for one in results if one is not None], fingerprint
+
+
+def _absolute(source: Source) -> Source:
+    return Path(source).absolute() if isinstance(source, str | Path) else source
+
+
+def _as_named(result: DocumentResult, source: Source) -> DocumentResult:
+    """A document that could not be read goes by the path that was given, and not by the worker's."""
+    if (
+        result.error is not None
+        and isinstance(source, str | Path)
+        and result.document == str(_absolute(source))
+    ):
+        return replace(result, document=str(source))
+    return result
+
+
+async def _fingerprint(llm: LLM, offline: bool) -> Fingerprint:
+    """Which model a worker will run; what is wrong with it is said here, once."""
+    at_home(offline)
+    await llm.load_async()
+    found = await llm.fingerprint_async()
+    await asyncio.to_thread(llm.close)
+    return found
+
+
+class _Reader:
+    """Reads a batch of documents and asks their voters."""
+
+    def __init__(self, work: Work, ledger: Any, offline: bool) -> None:
+        at_home(offline)
+        self._work, self._answers = work, RemoteAnswers(ledger)
+        portal.run(work.models[""].load_async())
+
+    def __call__(self, batch: Sequence[_Item]) -> list[tuple[int, DocumentResult]]:
+        named = [(source, name) for _, source, name in batch]
+        results, _ = portal.run(Here().documents(self._work, named, self._answers, None))
+        return [(at, result) for (at, _, _), result in zip(batch, results, strict=True)]
