@@ -226,3 +226,18 @@ def test_samples_move_between_one_machine_and_a_cluster_in_mid_way(tmp_path: Pat
     last = bench("moved")
     assert last.wait() == 0, last.said
     assert rows(store) == rows(tmp_path / "unbroken.sqlite")
+
+
+def test_ctrl_c_stops_the_run_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(CATALOG.format(model="/none"))
+    documents(tmp_path, 120)
+    running = extraction(tmp_path, "slow", "stopped", *TWO)
+    wait_until(lambda: len(answers(tmp_path / "stopped.sqlite")) >= 10, running)
+    left = _descendants(running.process.pid)
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    assert "Traceback" not in running.said and running.said.rstrip().endswith("stopped"), running.said
+    until = time.monotonic() + 30
+    while any(_lives(one) for one in left):
+        assert time.monotonic() < until
+        time.sleep(0.1)

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from modelyard.llm import LLM
 LOCAL = "local"
 _ADDRESS = re.compile(r"local|auto|(?:\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}")
 _BOUNDS = re.compile(r"(\d+)(?::(\d+))?")
+_CONNECT = 5.0  # seconds
 _BATCH, _CONTEXT = 16, 4096  # the work that a worker's memory is taken for
 
 
@@ -142,6 +144,7 @@ def joined(where: Where) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _check_there(where.address)
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if where.address == LOCAL:
         how |= {"include_dashboard": False}
@@ -150,14 +153,29 @@ def joined(where: Where) -> Iterator[Any]:
             ray.init(address=where.address, **how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnavailableError(
-            f"no Ray cluster can be joined at '{where.address}': {said[0][:200]}",
-            hint="`ray status --address HOST:PORT` shows whether it runs; --ray alone starts one here.",
-        ) from None
+        raise _not_there(where.address, said[0][:200]) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_there(address: str) -> None:
+    """Raises where nothing listens at a cluster's address: Ray would wait for it for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
+    except OSError as error:
+        raise _not_there(address, error.strerror or type(error).__name__) from None
+
+
+def _not_there(address: str, why: str) -> UnavailableError:
+    return UnavailableError(
+        f"no Ray cluster can be joined at '{address}': {why}",
+        hint="`ray status --address HOST:PORT` shows whether it runs; --ray alone starts one here.",
+    )
 
 
 @contextlib.contextmanager

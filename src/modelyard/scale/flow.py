@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -119,7 +120,8 @@ async def stepping(source: Iterator[_T]) -> AsyncGenerator[_T, None]:
     finally:
         close = getattr(source, "close", None)
         if close is not None:
-            await asyncio.to_thread(close)
+            with contextlib.suppress(ValueError):  # it is waited in at this moment: it ends with its cluster
+                await asyncio.to_thread(close)
 
 
 def _quiet(ray: Any) -> None:
