@@ -27,6 +27,12 @@ BLOCK = 16
 """Longest plain repeat. Compiling `{0,n}` costs the engine a token mask for each of n states, and more than
 that for each mask; blocks of blocks cost a few dozen states whatever n is."""
 
+CHAIN = 300
+"""Characters of all strings of a grammar that are counted by a rule each. A rule that ends in the next one keeps the mask of every
+place: the engine looks it up. Where a rule ends before the string does, as in a loop over a rule or in blocks, most of
+the vocabulary has to be tried again at every token: 8 times slower with SmolLM2, 2.6 with Qwen. A link costs 18 ms once, with Qwen's vocabulary of 152,000 tokens
+(docs/log.md)."""
+
 _ASCII: Ranges = ((0, 0x7F),)
 _BEYOND: Ranges = ((0x80, LAST),)
 
@@ -112,6 +118,7 @@ class Rules:
         self._names: dict[Node, Ref] = {}
         self._tokens: set[str] = set()
         self._blocks: set[str] = set()
+        self._links: dict[tuple[Ref, int, int | None], int] = {}
 
     def reserve(self) -> Ref:
         """A rule's name before its body is known, for a rule that refers to itself."""
@@ -214,6 +221,8 @@ class Rules:
     def _in_blocks(self, node: Node) -> Node:
         """The node with large repeats as blocks of blocks."""
         match node:
+            case Seq((Lit('"'), Rep(Ref() as char, low, high), Lit('"'))) if self._affords(char, low, high):
+                return seq(Lit('"'), self._chained(char, low, high))
             case Seq(parts):
                 return seq(*map(self._in_blocks, parts))
             case Alt(parts):
@@ -227,6 +236,40 @@ class Rules:
                 return seq(self._exactly(ref, low), rest)
             case _:
                 return node
+
+    def _affords(self, char: Ref, low: int, high: int | None) -> bool:
+        """Whether a string is written as a chain: all chains of a grammar together have `CHAIN` links."""
+        count = low if high is None else min(high, CHAIN)
+        kind = (char, low, high if low or high is None or high > CHAIN else 0)
+        more = max(0, count - self._links.get(kind, 0))
+        if low > CHAIN or sum(self._links.values()) + more > CHAIN:
+            return False
+        self._links[kind] = self._links.get(kind, 0) + more
+        return True
+
+    def _chained(self, char: Ref, low: int, high: int | None) -> Node:
+        """The rest of a string behind its first quotation mark: a rule for each character, the next one at its end."""
+        if high is None:
+            rest = self.reserve()
+            self.define(rest, self._closed_or(char, rest))
+            count = low
+        elif high > CHAIN:
+            rest = self.share(seq(self._up_to(char, high - CHAIN), Lit('"')))
+            count = CHAIN
+        else:
+            rest, count = self.share(Lit('"')), high
+        for at in range(count - 1, -1, -1):
+            rest = self.share(self._closed_or(char, rest, closed=at >= low))
+        return rest
+
+    def _closed_or(self, char: Ref, rest: Ref, *, closed: bool = True) -> Node:
+        """The closing mark, or one more character and then the rest. The plain ones stand in the rule itself."""
+        body = self._bodies[char.name]
+        choices = parts_of(body) if isinstance(body, Alt) else (body,)
+        more = [
+            seq(one if isinstance(one, Chars) else self.share(self._in_blocks(one)), rest) for one in choices
+        ]
+        return alt(*([Lit('"')] if closed else []), *more)
 
     def _exactly(self, ref: Ref, count: int) -> Node:
         if count <= BLOCK:
