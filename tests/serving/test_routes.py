@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from tests.served import Server, ask, events
+
+from modelyard.create import create_llm
 
 GENERATE = "/models/gpt2/generate"
 CHAT = "/v1/chat/completions"
@@ -340,3 +343,41 @@ def test_metrics_count_requests_tokens_and_the_first_token(server: Server, clien
     assert server.metric("requests_total", route="/v1/chat/completions", status="200") >= 1
     assert server.metric("loads_total", model="fixed", outcome="loaded") >= 1
     assert server.metric("memory_bytes", model="fixed") >= 0
+
+
+# -- tokens ------------------------------------------------------------------------------------------------
+
+
+def test_tokens_of_a_text_and_of_a_conversation_are_those_that_an_answer_reads(client: httpx2.Client) -> None:
+    ids = client.post("/tokenize", json={"model": "fixed", "prompt": "one two three"}).json()
+    assert ids["count"] == len(ids["tokens"]) > 2
+    messages = [{"role": "user", "content": "one two three"}]
+    counted = client.post("/tokenize", json={"model": "fixed", "messages": messages}).json()
+    asked = {"model": "fixed", "messages": messages, "max_tokens": 1}
+    read = client.post("/v1/chat/completions", json=asked).json()["usage"]["prompt_tokens"]
+    assert counted["count"] == read
+    assert counted["max_model_len"] == 4096
+
+
+def test_tokens_of_neither_or_both_are_refused(client: httpx2.Client) -> None:
+    both = {"prompt": "a", "messages": [{"role": "user", "content": "a"}]}
+    for given in ({}, both):
+        reply = client.post("/tokenize", json={"model": "fixed", **given})
+        assert reply.status_code == 400
+        assert "either parameter 'prompt' or parameter 'messages'" in reply.json()["error"]["message"]
+
+
+def test_our_own_client_counts_tokens_without_asking_for_an_answer(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "there.yaml").write_text(
+        f"models: {{there: {{url: {server.url}/v1, options: {{model: fixed}}}}}}"
+    )
+    llm = create_llm("there", catalog=tmp_path / "there.yaml", top_k=3)
+    llm.load()
+    before = server.metric("requests_total", route="/v1/chat/completions")
+    here = create_llm("fake")
+    for prompt in ("one two three", "a longer text, with a comma"):
+        assert llm.count_tokens(prompt) == here.count_tokens(prompt)
+        assert llm.count_tokens(prompt, raw=True) == here.count_tokens(prompt, raw=True)
+    assert server.metric("requests_total", route="/v1/chat/completions") == before
+    assert llm.generate("Hi", max_tokens=2).warnings == ()  # top_k is sent, and honoured
+    assert llm.fingerprint().precision.startswith("as modelyard ")

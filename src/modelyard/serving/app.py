@@ -25,7 +25,7 @@ from modelyard.serving.images.intake import ImageIntake
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Models
 from modelyard.serving.refusals import of_error, of_http, of_validation
-from modelyard.serving.routes import chat, completions, embeddings, extracting, health, manage, pages
+from modelyard.serving.routes import chat, completions, embeddings, extracting, health, manage, pages, tokens
 from modelyard.serving.routes.registry import registry_router
 from modelyard.serving.settings import ServerSettings
 from modelyard.serving.watchdog import Watchdog
@@ -73,7 +73,7 @@ def create_app(
         lifespan=_lifespan(parts),
     )
     app.state.parts, app.state.settings = parts, settings
-    for module in (chat, completions, embeddings, extracting, manage, health, pages):
+    for module in (chat, completions, embeddings, tokens, extracting, manage, health, pages):
         app.include_router(module.router)
     _refuse_clashes(app, (one.spec for one in models))
     app.include_router(registry_router(models))

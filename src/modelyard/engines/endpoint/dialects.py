@@ -91,10 +91,22 @@ _SGLANG = Dialect(
         "min_new_tokens": "min_tokens",
     },
 )
+_OURS = Dialect(
+    "modelyard",
+    parameters={
+        "top_k": "top_k",
+        "min_p": "min_p",
+        "repetition_penalty": "repetition_penalty",
+        "min_new_tokens": "min_tokens",
+    },
+    tokenizer="vllm",
+)
 _TGI = Dialect("tgi", owner="tgi", free_logprobs="model", top_logprobs=5)
 _OLLAMA = Dialect("ollama", owner="library", seeds=2**31)
 
-DIALECTS: dict[str, Dialect] = {one.name: one for one in (_OPENAI, _VLLM, _LLAMACPP, _SGLANG, _TGI, _OLLAMA)}
+DIALECTS: dict[str, Dialect] = {
+    one.name: one for one in (_OPENAI, _OURS, _VLLM, _LLAMACPP, _SGLANG, _TGI, _OLLAMA)
+}
 
 
 def by_owner(owner: str) -> Dialect:

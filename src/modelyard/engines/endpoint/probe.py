@@ -84,9 +84,12 @@ async def look(http: Http, settings: Settings, wanted: str | None, title: str) -
         ModelyardError: it cannot be reached, or refuses the key.
     """
     listed = await _models(http, title)
-    dialect = DIALECTS.get(settings.dialect or "") or by_owner(str((listed or [{}])[0].get("owned_by", "")))
-    version = ""
-    if dialect.name == "openai" and settings.dialect is None:
+    first = (listed or [{}])[0]
+    dialect = DIALECTS.get(settings.dialect or "") or by_owner(str(first.get("owned_by", "")))
+    served_by, _, version = str(first.get("served_by") or "").partition(" ")
+    if served_by == "modelyard" and settings.dialect is None:
+        dialect = DIALECTS["modelyard"]
+    elif dialect.name == "openai" and settings.dialect is None:
         dialect, version = await _by_info(http, dialect)
     if not dialect.keeps:
         await http.forget_connections()

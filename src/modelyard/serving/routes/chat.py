@@ -42,7 +42,7 @@ async def chat(wanted: ChatRequest, here: Here) -> Response:
     served = here.find(wanted.model)
     served.refuse_task("generation", "vision")
     how = arguments(wanted)
-    prompt = await _messages(wanted.messages, here)
+    prompt = await read_messages(wanted.messages, here)
     count = wanted.n or 1
     _bounded(count, here)
     answering = Answering(served, [prompt], how, count, here.record, wanted.timeout)
@@ -108,7 +108,7 @@ def _bounded(count: int, here: Context) -> None:
         )
 
 
-async def _messages(given: Sequence[ChatMessage], here: Context) -> list[Message]:
+async def read_messages(given: Sequence[ChatMessage], here: Context) -> list[Message]:
     most = here.parts.settings.max_messages
     if len(given) > most:
         raise InvalidArgumentError(

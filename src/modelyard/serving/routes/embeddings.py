@@ -10,11 +10,13 @@ import numpy as np
 from fastapi import APIRouter
 from starlette.responses import Response
 
+import modelyard
 from modelyard.errors import DeadlineExceededError, InvalidArgumentError
 from modelyard.serving.body import JsonRoute
 from modelyard.serving.context import Context, Here
 from modelyard.serving.models import Served
 from modelyard.serving.refusals import GUARD, MODEL, refusals
+from modelyard.serving.routes.tokens import context_of
 from modelyard.serving.routes.wire import EmbeddingRequest, Embeddings, ModelCard, ModelCards
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
@@ -50,7 +52,10 @@ async def model(name: str, here: Here) -> dict[str, Any]:
 
 
 def _card(served: Served) -> dict[str, Any]:
-    return {"id": served.name, "object": "model", "created": 0, "owned_by": served.repository}
+    return {
+        "id": served.name, "object": "model", "created": 0, "owned_by": served.repository,
+        "served_by": f"modelyard {modelyard.__version__}", "max_model_len": context_of(served),
+    }  # fmt: skip
 
 
 async def _vectors(served: Served, texts: list[str], packed: bool, here: Context) -> dict[str, Any]:

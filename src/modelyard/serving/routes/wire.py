@@ -239,6 +239,16 @@ class EmbeddingRequest(Wire):
     user: str | None = Field(None, max_length=1024, description="Taken, and of no effect.")
 
 
+class TokenizeRequest(Wire):
+    """POST /tokenize, as vLLM's server has it."""
+
+    model: Name
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = Field(None, min_length=1)
+    add_special_tokens: bool = Field(True, description="Those that the model wants around a raw text.")
+    add_generation_prompt: bool = Field(True, description="Of messages: end where the answer begins.")
+
+
 # -- what is sent ------------------------------------------------------------------------------------------
 
 
@@ -383,6 +393,14 @@ class Embeddings(BaseModel):
     usage: ReadTokens
 
 
+class Tokenized(BaseModel):
+    """The reply of POST /tokenize."""
+
+    count: int
+    max_model_len: int | None
+    tokens: list[int] | None = Field(description="Null where the engine tells no token ids.")
+
+
 class ModelCard(BaseModel):
     """A model, as OpenAI lists them."""
 
@@ -390,6 +408,8 @@ class ModelCard(BaseModel):
     object: Literal["model"]
     created: int
     owned_by: str
+    served_by: str = Field(description="modelyard and its version.")
+    max_model_len: int | None = Field(description="Tokens of prompt and answer, once the model was loaded.")
 
 
 class ModelCards(BaseModel):
