@@ -108,6 +108,7 @@ def companies(response: Any) -> list[str]:
     return [one.metadata["company"] for one in response.source_nodes]
 
 
+@pytest.mark.slow
 def test_a_question_finds_its_filing_and_is_answered(index: VectorStoreIndex, small: ModelyardLLM) -> None:
     engine = index.as_query_engine(llm=small, similarity_top_k=2)
     answers = {company: engine.query(QUESTION.format(company)) for company in FILINGS}
