@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.bench.tasks import answer_task, choice_task
+from tests.recovery.test_bench import rows
 from typer.testing import CliRunner
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'modelyard[ray]'")
@@ -26,6 +27,8 @@ from modelyard.scale.bench import RaySeat
 from modelyard.scale.cluster import Where, joined, share_of
 from modelyard.scale.extract import RayDesk
 
+# Ray Data warns of its own settings when it makes them.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
 TWO = Where(least=2, most=2)
 SCHEMA = {
     "type": "object",
@@ -109,16 +112,6 @@ def test_what_is_wrong_with_the_model_is_one_error_and_not_one_a_document(
         run(filings, desk=RayDesk(ray, TWO, lambda _: None), options={"delai": 1})
 
 
-def rows(runner: BenchmarkRunner, name: str) -> list[tuple[Any, ...]]:
-    found = runner.result(name)
-    return [
-        (task, row.sample, row.repeat, row.outcome, row.answer, row.prompt)
-        for model in found.model_metrics.values()
-        for task, one in model.tasks.items()
-        for row in one.rows
-    ]
-
-
 @pytest.mark.slow
 def test_samples_give_the_rows_of_one_process_and_are_asked_once(ray: Any, tmp_path: Path) -> None:
     tasks = [choice_task(tmp_path / "c", 30), answer_task(tmp_path / "a", 30)]
@@ -139,9 +132,9 @@ def test_samples_give_the_rows_of_one_process_and_are_asked_once(ray: Any, tmp_p
     assert len(asked) == 60
     here = BenchmarkRunner(store=tmp_path / "here.sqlite")
     here.run(["fake"], tasks, run_name="r")
-    assert rows(there, "r") == rows(here, "r")
+    assert rows(tmp_path / "there.sqlite") == rows(tmp_path / "here.sqlite")
     asked.clear()
-    there.run(["fake"], tasks, run_name="r", repeats=1)
+    there.run(["fake"], tasks, run_name="r")
     BenchmarkRunner(store=tmp_path / "there.sqlite", watch=Said()).run(["fake"], tasks, run_name="r")
     assert asked == []
 
