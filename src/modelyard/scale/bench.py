@@ -45,10 +45,11 @@ class RaySeat:
         self, ray: Any, where: Where, llm: LLM, note: Callable[[str], None], *, offline: bool = False
     ) -> None:
         self._ray, self._where, self._note, self._offline = ray, where, note, offline
-        self._share = share_of(ray, where, [llm])
-        self._llm = with_threads(llm, self._share.cpus)
+        self._llm = llm
 
     async def load(self) -> Seated:
+        self._share = await asyncio.to_thread(share_of, self._ray, self._where, [self._llm])
+        self._llm = with_threads(self._llm, self._share.cpus)
         least, most = self._share.workers
         self._note(f"Ray: {least} to {most} workers for {self._llm.spec.alias}, each {self._share.why}")
         return await ask_scout(self._ray, self._share, functools.partial(_seated, self._llm, self._offline))

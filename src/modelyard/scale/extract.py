@@ -49,7 +49,8 @@ class RayDesk:
         on_result: Progress | None,
     ) -> tuple[list[DocumentResult], Fingerprint]:
         """As `Desk.documents`."""
-        share = share_of(self._ray, self._where, list(work.models.values()))
+        llms = list(work.models.values())
+        share = await asyncio.to_thread(share_of, self._ray, self._where, llms)
         models = {name: with_threads(one, share.cpus) for name, one in work.models.items()}
         there = replace(work, models=models, together=max(1, work.together // AHEAD))
         least, most = share.workers
