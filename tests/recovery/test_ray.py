@@ -112,7 +112,7 @@ def documents(folder: Path, count: int) -> None:
 def extraction(folder: Path, model: str, name: str, *more: str) -> Running:
     return Running(
         folder, "extract", str(folder / "documents"), "--model", model, "--schema", str(folder / "schema.yaml"),
-        "--store", str(folder / f"{name}.sqlite"), "--out", str(folder / f"{name}.json"), "--voters", "1", *more,
+        "--store", str(folder / f"{name}.sqlite"), "--out", str(folder / f"{name}.json"), "--voters", "evidence", *more,
     )  # fmt: skip
 
 

@@ -77,6 +77,8 @@ class Settings:
         found: dict[str, Any] = {}
         if self.threads:
             found["INFERENCE_NUM_THREADS"] = self.threads
+            # Pinned, the threads of two models that share a machine would all take the first cores.
+            found["ENABLE_CPU_PINNING"] = False
         if self.precision == "exact":
             found |= EXACT
         return found
