@@ -2,7 +2,7 @@
 
     python perf/ray.py [--documents 24] [--rounds 2] [--model smollm2-135m]
 
-Documents of the task `eps_extraction` and passages of its releases, one voter, every answer asked anew. Three ways in
+Documents of the task `eps_extraction` and passages of its releases, one voter of evidence, every answer asked anew. Three ways in
 turn: one process with all cores; a local Ray cluster with one worker that has all cores; and one with a worker for each
 core. Each way reads n and then 2n documents as whole commands: what both have in common (starting Ray, a scout and
 workers that load the model) is the fixed cost, and the rest is the documents a second. The ratios are of the medians.
