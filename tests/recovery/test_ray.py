@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -27,7 +26,7 @@ models:
   real:
     source: {{path: '{model}'}}
     engine: openvino
-    options: {{precision: exact}}
+    options: {{precision: exact}}  # in fast numbers an answer depends on what else is in its batch
   slow: {{engine: fake, options: {{delay: 0.02}}}}
 """
 TWO = ["--ray", "--ray-workers", "2"]
@@ -47,8 +46,9 @@ class Running:
 
     def _read(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said += line
+        with self.process.stderr as lines:
+            for line in lines:
+                self.said += line
 
     def wait(self, seconds: float = 900) -> int:
         code = self.process.wait(seconds)
@@ -60,9 +60,11 @@ class Running:
         children = _descendants(self.process.pid)
         self.process.kill()
         self.process.wait()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120  # Ray's own agents look up now and then whether their parent lives
         while any(_lives(one) for one in children):
-            assert time.monotonic() < until, f"still there: {[one for one in children if _lives(one)]}"
+            assert time.monotonic() < until, (
+                f"still there: {[_about(one) for one in children if _lives(one)]}"
+            )
             time.sleep(0.1)
 
 
@@ -70,6 +72,12 @@ def _descendants(pid: int) -> list[int]:
     import psutil
 
     return [one.pid for one in psutil.Process(pid).children(recursive=True)]
+
+
+def _about(pid: int) -> list[str]:
+    import psutil
+
+    return [str(pid), *psutil.Process(pid).cmdline()]
 
 
 def _lives(pid: int) -> bool:
@@ -196,12 +204,14 @@ def test_a_run_moves_between_one_machine_and_a_cluster_in_mid_way(tmp_path: Path
         running.kill()
         seen.append(len(answers(store)))
     assert 20 <= seen[0] < 60 <= seen[1] < len(expected)
+    began = time.time()
     last = extraction(tmp_path, "slow", "moved")
     assert last.wait() == 0, last.said
     assert answers(store) == expected
-    found = json.loads((tmp_path / "moved.json").read_text())
-    kept = sum(reply["kept"] for one in found["documents"] for reply in one["replies"])
-    assert kept == seen[1]
+    with sqlite3.connect(store) as base:
+        (asked,) = base.execute("SELECT count(*) FROM answers WHERE made > ?", (began,)).fetchone()
+    base.close()
+    assert asked == len(expected) - seen[1]
     assert without_kept(tmp_path / "moved.json") == without_kept(tmp_path / "unbroken.json")
 
 

@@ -28,13 +28,11 @@ def on_ray(address: str | None, workers: str | None) -> Iterator[tuple[Any, Wher
     from modelyard.scale.cluster import LOCAL, Where, joined
 
     where = Where.read(address, workers)
-    cluster = joined(where)
-    with Waiting("starting Ray here" if where.address == LOCAL else f"joining Ray at {where.address}"):
-        ray = cluster.__enter__()
-    try:
+    waiting = "starting Ray here" if where.address == LOCAL else f"joining Ray at {where.address}"
+    with contextlib.ExitStack() as stack:
+        with Waiting(waiting):
+            ray = stack.enter_context(joined(where))
         yield ray, where
-    finally:
-        cluster.__exit__(None, None, None)
 
 
 def said(text: str) -> None:

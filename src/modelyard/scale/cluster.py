@@ -156,8 +156,27 @@ def joined(where: Where) -> Iterator[Any]:
         raise _not_there(where.address, said[0][:200]) from None
     try:
         yield ray
-    finally:
+    except KeyboardInterrupt:
+        # A thread may wait inside of Ray at this moment, and a shutdown under it crashes. The command ends now: of a
+        # cluster elsewhere its work goes with its connection, and one that was started here goes with its processes.
+        if where.address == LOCAL:
+            _kill_children()
+        raise
+    except Exception:
         ray.shutdown()
+        raise
+    ray.shutdown()
+
+
+def _kill_children() -> None:
+    """Ends every process that this one has started, and theirs."""
+    import psutil
+
+    found = psutil.Process().children(recursive=True)
+    for one in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(found, timeout=5)
 
 
 def _check_there(address: str) -> None:
