@@ -35,7 +35,9 @@ COMMANDS = [
     line.partition("  #")[0]
     for block in blocks("bash")
     for line in block.splitlines()
-    if line.startswith("modelyard ") and not line.startswith((*NETWORK, "modelyard serve"))
+    if line.startswith("modelyard ")
+    and not line.startswith((*NETWORK, "modelyard serve"))
+    and "--ray auto" not in line
 ]
 
 

@@ -93,7 +93,7 @@ def test_the_prompt_is_read_beside_an_answer_where_that_is_asked_for(llm: LLM) -
     alone, beside = SalesforceCheck(llm), SalesforceCheck(llm, with_context=True)
     assert judged(alone, TEXTS[0], "Teach me.") == judged(alone, TEXTS[0])
     found = {one.name: one.score for one in judged(beside, TEXTS[0], "Teach me.").categories}
-    assert found == pytest.approx(directly(TEXTS[0], "Teach me.")[1], abs=1e-5)
+    assert found == pytest.approx(directly(TEXTS[0], "Teach me.")[1], abs=1e-4)
 
 
 def test_a_long_text_is_read_in_windows_that_the_model_was_trained_for(llm: LLM) -> None:

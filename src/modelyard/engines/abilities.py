@@ -59,6 +59,10 @@ def _vllm() -> str:
     return f"Hub models on the {'GPU' if device == 'cuda' else 'CPU'}, many requests at once, LoRA adapters"
 
 
+def _ray() -> str:
+    return "models that a Ray Serve deployment holds; `modelyard serve --ray` makes them"
+
+
 def _fake() -> str:
     return "made-up answers, for tests without a model"
 
@@ -71,5 +75,6 @@ _WORDS = {
     "endpoint": _endpoint,
     "inference_api": _inference_api,
     "vllm": _vllm,
+    "ray": _ray,
     "fake": _fake,
 }
