@@ -43,7 +43,7 @@ perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/serving.py
 	$(BIN)/python perf/bench.py
 	$(BIN)/python perf/extraction.py
-	$(BIN)/python perf/ray.py
+	$(BIN)/python perf/cluster.py
 	$(BIN)/python perf/startup.py
 
 docs: $(VENV)/.dev ## the site, warnings as errors: build/site/index.html

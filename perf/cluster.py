@@ -1,6 +1,6 @@
 """What Ray costs beside one process, on the same machine and the same cores.
 
-    python perf/ray.py [--documents 24] [--rounds 2] [--model smollm2-135m]
+    python perf/cluster.py [--documents 24] [--rounds 2] [--model smollm2-135m]
 
 Documents of the task `eps_extraction` and passages of its releases, one voter of evidence, every answer asked anew. Three ways in
 turn: one process with all cores; a local Ray cluster with one worker that has all cores; and one with a worker for each
