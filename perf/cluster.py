@@ -80,7 +80,7 @@ def command(files: list[Path], model: str, more: list[str]) -> float:
         "-t",
         "eps_extraction",
         "--voters",
-        "passages",
+        "evidence",
     ]
     began = time.perf_counter()
     done = subprocess.run([*line, "--fresh", "--json", *more], capture_output=True, text=True, check=False)

@@ -175,16 +175,23 @@ class RayServeEngine(Engine):
         """Nothing is held here: the replicas belong to the deployment."""
 
 
+def raised_there(error: BaseException | None) -> ModelyardError | None:
+    """The error of ours that Ray has wrapped; None where it was none of ours."""
+    while error is not None:
+        if isinstance(error, ModelyardError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
+
+
 def _ours(error: BaseException, alias: str) -> ModelyardError:
     """What went wrong behind the handle: an error of ours as it was raised there, else what became of the replica."""
     from ray.exceptions import RayActorError, RayTaskError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, ModelyardError):
-            return inner
-        inner = getattr(inner, "cause", None) or inner.__cause__
+    found = raised_there(error)
+    if found is not None:
+        return found
     if isinstance(error, BackPressureError):
         return QueueFullError(f"every replica of '{alias}' has as many requests as it takes")
     if isinstance(error, DeploymentUnavailableError):

@@ -10,7 +10,16 @@ import modelyard
 from modelyard.catalog.load import Catalog
 from modelyard.catalog.spec import HubSource, ModelSpec, PathSource
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.scale.served import APP, FRONT, VLLM_ROUTE, deployment, holds, settings_of
+from modelyard.scale.served import (
+    APP,
+    FRONT,
+    VLLM_ROUTE,
+    deployment,
+    holds,
+    settings_of,
+    vllm_url,
+    with_bases,
+)
 from modelyard.serving.settings import ServerSettings
 
 VLLM_APP = "vllm"
@@ -40,26 +49,22 @@ def serve_config(
         InvalidArgumentError: adapters of vLLM models, and nothing says where they are.
     """
     resources = resources or {}
-    on_vllm = [one for one in specs if one.engine == "vllm" and not one.adapter]
-    low = [one for one in specs if one.adapter and one.base in {base.alias for base in on_vllm}]
     applications: list[dict[str, Any]] = []
-    if on_vllm:
-        configs = [
-            _llm_config(one, _lora(one, low, adapters), resources.get(one.alias, {})) for one in on_vllm
-        ]
+    configs = llm_configs(specs, adapters)
+    if configs:
         applications.append(
             {
                 "name": VLLM_APP, "route_prefix": VLLM_ROUTE, "import_path": "ray.serve.llm:build_openai_app",
                 "args": {"llm_configs": configs},
             }
         )  # fmt: skip
-    args: dict[str, Any] = {"catalog": {one.alias: _entry(one) for one in _with_bases(catalog, specs)}}
+    models = with_bases(catalog, specs)
+    args: dict[str, Any] = {"catalog": {one.alias: _entry(one) for one in models}}
     if told := settings_of(settings):
         args["settings"] = told
-    if on_vllm:
-        args["vllm"] = f"http://127.0.0.1:{settings.port}{VLLM_ROUTE}/v1"
-    ours = [one for one in _with_bases(catalog, specs) if holds(one)]
-    deployments = [deployment(one, settings, resources.get(one.alias, {})) for one in ours]
+    if configs:
+        args["vllm"] = vllm_url(settings)
+    deployments = [deployment(one, settings, resources.get(one.alias, {})) for one in models if holds(one)]
     deployments.append({"name": FRONT, "num_replicas": 1, "ray_actor_options": {"num_cpus": 0}})
     applications.append(
         {
@@ -72,6 +77,13 @@ def serve_config(
         "http_options": {"host": "0.0.0.0", "port": settings.port},  # noqa: S104  inside of the cluster
         "applications": applications,
     }
+
+
+def llm_configs(specs: Sequence[ModelSpec], adapters: str | None) -> list[dict[str, Any]]:
+    """The models of engine vllm as Ray Serve LLM's LLMConfigs; arguments and errors as `serve_config`."""
+    found = [one for one in specs if one.engine == "vllm" and not one.adapter]
+    low = [one for one in specs if one.adapter]
+    return [_llm_config(one, _lora(one, low, adapters)) for one in found]
 
 
 def kuberay_config(
@@ -121,14 +133,6 @@ def as_yaml(*documents: Mapping[str, Any]) -> str:
     return made
 
 
-def _with_bases(catalog: Catalog, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
-    found = {one.alias: one for one in specs}
-    for one in specs:
-        if one.base and one.base in catalog:
-            found.setdefault(one.base, catalog.get(one.base))
-    return list(found.values())
-
-
 def _entry(spec: ModelSpec) -> dict[str, Any]:
     """A model as a catalogue file has it."""
     for source in spec.sources:
@@ -160,9 +164,7 @@ def _package(data: dict[str, Any]) -> dict[str, Any]:
     return {"packages": parts, "name": name, **data}
 
 
-def _llm_config(
-    spec: ModelSpec, lora: Mapping[str, Any] | None, resources: Mapping[str, Any]
-) -> dict[str, Any]:
+def _llm_config(spec: ModelSpec, lora: Mapping[str, Any] | None) -> dict[str, Any]:
     """A vLLM model as Ray Serve LLM's LLMConfig."""
     source = spec.source
     if isinstance(source, HubSource) and source.file is None:
@@ -195,8 +197,6 @@ def _llm_config(
             }
         },
     }
-    if kind := resources.get("accelerator_type"):
-        found["accelerator_type"] = kind
     if lora:
         found["lora_config"] = dict(lora)
     return found

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from modelyard.engines.ray_serve import raised_there
 from modelyard.errors import EngineCrashedError, ModelyardError
 from modelyard.scale.cluster import Share
 from modelyard.scale.ledger import say_begun
@@ -106,7 +107,7 @@ def flow(
         except RayError as error:
             raise ours(error) from error
         except Exception as error:
-            found = _cause(error)
+            found = raised_there(error)
             if found is None:
                 raise
             raise found from error
@@ -164,17 +165,8 @@ class _Listening:
                 self._note(one)
 
 
-def _cause(error: BaseException | None) -> ModelyardError | None:
-    """An error of ours that Ray has wrapped."""
-    while error is not None:
-        if isinstance(error, ModelyardError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None
-
-
 def ours(error: Exception) -> ModelyardError:
-    found = _cause(error)
+    found = raised_there(error)
     if found is not None:
         return found
     said = str(error).strip().splitlines() or [type(error).__name__]

@@ -8,14 +8,21 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from modelyard.catalog.load import Catalog
 from modelyard.catalog.spec import ModelSpec
-from modelyard.errors import EngineError, EngineNotInstalledError, InvalidArgumentError
+from modelyard.errors import (
+    EngineError,
+    EngineNotInstalledError,
+    InvalidArgumentError,
+    ModelNotFoundError,
+    nearest,
+)
 from modelyard.scale.cluster import Where, joined, resources_of
-from modelyard.scale.config import VLLM_APP, serve_config
-from modelyard.scale.served import APP, VLLM_ROUTE, bound, holds
+from modelyard.scale.config import VLLM_APP, llm_configs
+from modelyard.scale.served import APP, VLLM_ROUTE, bound, holds, vllm_url
 from modelyard.serving.settings import ServerSettings
 
 _STARTED = 900.0  # seconds that the first replicas have to load their models
@@ -64,7 +71,7 @@ def serve_on_ray(
             )
         serve.start(http_options={"host": settings.host, "port": settings.port}, logging_config=_QUIET)
         try:
-            vllm = _start_vllm(serve, catalog, specs, settings, adapters)
+            vllm = _start_vllm(serve, specs, settings, adapters)
             app = bound(catalog, specs, settings, offline=offline, vllm=vllm, resources=resources_of(specs))
             _run(serve, app, APP, "/")
             for name in load:
@@ -88,29 +95,26 @@ def _run(serve: Any, app: Any, name: str, route: str) -> None:
 
 
 def _start_vllm(
-    serve: Any, catalog: Catalog, specs: Sequence[ModelSpec], settings: ServerSettings, adapters: str | None
+    serve: Any, specs: Sequence[ModelSpec], settings: ServerSettings, adapters: str | None
 ) -> str | None:
     """Starts Ray Serve LLM for the models of engine vllm; the address of its routes, None where there are none."""
-    config = serve_config(catalog, specs, settings, adapters=adapters)
-    found = [one for one in config["applications"] if one["name"] == VLLM_APP]
+    found = llm_configs(specs, adapters)
     if not found:
         return None
     try:
         from ray.serve.llm import LLMConfig, build_openai_app
     except ImportError as error:
         raise EngineNotInstalledError(
-            f"Ray Serve LLM cannot run '{found[0]['args']['llm_configs'][0]['model_loading_config']['model_id']}' here: "
+            f"Ray Serve LLM cannot run '{found[0]['model_loading_config']['model_id']}' here: "
             f"{str(error).splitlines()[0][:200]}",
             hint="pip install 'ray[llm]' on every machine with a GPU, or give the model another engine.",
         ) from error
-    configs = [LLMConfig(**one) for one in found[0]["args"]["llm_configs"]]
+    configs = [LLMConfig(**one) for one in found]
     _run(serve, build_openai_app({"llm_configs": configs}), VLLM_APP, VLLM_ROUTE)
-    return f"http://127.0.0.1:{settings.port}{VLLM_ROUTE}/v1"
+    return vllm_url(settings)
 
 
 def _served(name: str, specs: Sequence[ModelSpec]) -> ModelSpec:
-    from modelyard.errors import ModelNotFoundError, nearest
-
     for spec in specs:
         if spec.alias == name:
             return spec
@@ -125,8 +129,6 @@ def _load(serve: Any, spec: ModelSpec) -> None:
 
 def _with_port(settings: ServerSettings) -> ServerSettings:
     """With a free port where none is named, and one that can be listened on."""
-    from dataclasses import replace
-
     with socket.socket() as found:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

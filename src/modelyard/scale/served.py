@@ -154,11 +154,8 @@ def bound(
     """
     from ray import serve
 
-    held = [one for one in specs if holds(one)]
-    bases = [catalog.get(one.base) for one in specs if one.adapter and one.base and one.base in catalog]
-    models = {one.alias: one for one in (*held, *(base for base in bases if holds(base)))}
     handles = []
-    for spec in models.values():
+    for spec in filter(holds, with_bases(catalog, specs)):
         made: Any = serve.deployment(Held)
         made = made.options(**deployment(spec, settings, (resources or {}).get(spec.alias, {})))
         handles.append(made.bind(spec, catalog, offline))
@@ -174,6 +171,20 @@ def bound(
         name=FRONT, num_replicas=1, max_ongoing_requests=10_000, ray_actor_options={"num_cpus": 0}
     )
     return server.bind(*handles)
+
+
+def with_bases(catalog: Catalog, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
+    """The models, and the bases of the adapters among them."""
+    found = {one.alias: one for one in specs}
+    for one in specs:
+        if one.base and one.base in catalog:
+            found.setdefault(one.base, catalog.get(one.base))
+    return list(found.values())
+
+
+def vllm_url(settings: ServerSettings) -> str:
+    """Where Ray Serve LLM's routes are, seen from a replica."""
+    return f"http://127.0.0.1:{settings.port}{VLLM_ROUTE}/v1"
 
 
 def holds(spec: ModelSpec) -> bool:

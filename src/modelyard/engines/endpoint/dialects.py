@@ -52,15 +52,16 @@ STANDARD = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "se
 """The protocol's own sampling parameters, under our names."""
 
 _OPENAI = Dialect("openai")
+_AS_VLLM = {
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "min_new_tokens": "min_tokens",
+}
 _VLLM = Dialect(
     "vllm",
     owner="vllm",
-    parameters={
-        "top_k": "top_k",
-        "min_p": "min_p",
-        "repetition_penalty": "repetition_penalty",
-        "min_new_tokens": "min_tokens",
-    },
+    parameters=_AS_VLLM,
     grammar="structured_outputs",
     tokenizer="vllm",
     token_ids=True,
@@ -81,26 +82,8 @@ _LLAMACPP = Dialect(
     logprobs_with_tools=False,
     exact_minimum=True,
 )
-_SGLANG = Dialect(
-    "sglang",
-    owner="sglang",
-    parameters={
-        "top_k": "top_k",
-        "min_p": "min_p",
-        "repetition_penalty": "repetition_penalty",
-        "min_new_tokens": "min_tokens",
-    },
-)
-_OURS = Dialect(
-    "modelyard",
-    parameters={
-        "top_k": "top_k",
-        "min_p": "min_p",
-        "repetition_penalty": "repetition_penalty",
-        "min_new_tokens": "min_tokens",
-    },
-    tokenizer="vllm",
-)
+_SGLANG = Dialect("sglang", owner="sglang", parameters=_AS_VLLM)
+_OURS = Dialect("modelyard", parameters=_AS_VLLM, tokenizer="vllm")
 _TGI = Dialect("tgi", owner="tgi", free_logprobs="model", top_logprobs=5)
 _OLLAMA = Dialect("ollama", owner="library", seeds=2**31)
 
