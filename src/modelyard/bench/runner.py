@@ -317,7 +317,10 @@ class _Model:
         left = sum(len(one.left) for one in parts)
         title = ", ".join(one.task.name for one in parts)
         self._watch.begin(self._llm.spec.alias, title, total, total - left)
+        before = time.monotonic()
+        await self._seat.prepare(parts, self._manner)
         began = time.monotonic()
+        self._about["load_seconds"] += began - before
         made: Counter[str] = Counter()
         async with contextlib.aclosing(self._seat.ask(parts, self._manner)) as answers:
             async for task, sample, row in answers:

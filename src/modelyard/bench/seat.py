@@ -86,6 +86,9 @@ class Seat(Protocol):
             ModelyardError: it cannot be loaded.
         """
 
+    async def prepare(self, parts: Sequence[Part], how: Manner) -> None:
+        """Makes ready what these parts need beside the loaded model; the time it takes is the load's."""
+
     def ask(self, parts: Sequence[Part], how: Manner) -> AsyncGenerator[Answered, None]:
         """Asks what is left, and gives answers as they come.
 
@@ -126,6 +129,13 @@ class Here:
         capabilities = await self._llm.load_async()
         seconds = time.monotonic() - began
         return Seated(await self._llm.fingerprint_async(), capabilities.score, seconds)
+
+    async def prepare(self, parts: Sequence[Part], how: Manner) -> None:
+        """An engine makes what it scores with when the first score is asked."""
+        if not self._llm.spec.elsewhere and any(one.left and one.task.work == "score" for one in parts):
+            # What is wrong with scoring is said of each sample.
+            with contextlib.suppress(ModelyardError):
+                await self._llm.score_async("The", [" first"], raw=True, exact=how.exact)
 
     async def ask(self, parts: Sequence[Part], how: Manner) -> AsyncGenerator[Answered, None]:
         async with self._memory():

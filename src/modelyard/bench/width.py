@@ -16,7 +16,7 @@ from modelyard.llm import LLM
 MOST = 64
 """More at once makes no engine here faster; measured on a CPU, and a GPU's engine waits for nobody at this width."""
 ELSEWHERE = 16  # of a server whose memory is not known
-SCORES = 4  # engines score one prompt at a time; the next ones are tokenised meanwhile
+SCORES = 16  # prompts that wait, so that those of like length are read in one pass
 _CHARACTERS = 3  # a token, at least: numbers and tables have fewer
 _ANSWER = 512
 

@@ -424,5 +424,5 @@ def _runner(
         from modelyard.scale.bench import RaySeat
 
         ray, where = cluster
-        how["seat"] = lambda llm: RaySeat(ray, where, llm, said, offline=SETTINGS.offline)
+        how["seat"] = lambda llm: RaySeat(ray, where, llm, said)
     return BenchmarkRunner(store=store, catalog=SETTINGS.catalog, pool=pool, watch=watch, **how)

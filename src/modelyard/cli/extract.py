@@ -152,7 +152,7 @@ def extract(
         else:
             from modelyard.scale.extract import RayDesk
 
-            how["desk"] = RayDesk(*cluster, said, offline=SETTINGS.offline)
+            how["desk"] = RayDesk(*cluster, said)
         found = _found(run, paths, model, how, several=len(paths) > 1 or cluster is not None)
     if text_out is not None:
         _write_texts(text_out, found)

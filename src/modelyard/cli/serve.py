@@ -16,6 +16,7 @@ from modelyard.cli.settings import SETTINGS
 if TYPE_CHECKING:
     from modelyard.catalog.load import Catalog
     from modelyard.catalog.spec import ModelSpec
+    from modelyard.serving.logs import Form
     from modelyard.serving.settings import ServerSettings
 
 
@@ -94,9 +95,10 @@ def serve(
     from modelyard.serving.keys import ApiKeys
     from modelyard.serving.settings import ServerSettings
 
-    form = log or ("text" if sys.stderr.isatty() else "json")
-    if form not in ("json", "text"):
-        raise InvalidArgumentError(f"--log is {form!r}", hint="It is json or text.")
+    if log not in (None, "json", "text"):
+        raise InvalidArgumentError(f"--log is {log!r}", hint="It is json or text.")
+    form: Form = "text" if log == "text" or (log is None and sys.stderr.isatty()) else "json"
+    on_start = _welcome if sys.stderr.isatty() else None
     settings = ServerSettings(
         host=host,
         port=port,
@@ -116,7 +118,9 @@ def serve(
     found = load_catalog(catalog or SETTINGS.catalog)
     specs = found.own() if catalog else tuple(found)
     if write_config is not None:
-        _write_config(write_config, found, specs, settings, ray_adapters, image)
+        _write_config(
+            write_config, found, specs, settings, ray_adapters, image, "text" if log == "text" else "json"
+        )
         return
     if ray is not None:
         from modelyard.scale.cluster import Where
@@ -124,7 +128,7 @@ def serve(
 
         serve_on_ray(
             found, specs, settings, Where.read(ray), load=load or (), offline=SETTINGS.offline,
-            adapters=ray_adapters, on_start=_welcome if sys.stderr.isatty() else _started,
+            adapters=ray_adapters, log=form, on_start=on_start,
         )  # fmt: skip
         return
     run(
@@ -133,8 +137,8 @@ def serve(
         specs=found.own() if catalog else None,
         load=load or (),
         offline=SETTINGS.offline,
-        log="text" if form == "text" else "json",
-        on_start=_welcome if sys.stderr.isatty() else None,
+        log=form,
+        on_start=on_start,
     )
 
 
@@ -145,17 +149,14 @@ def _write_config(
     settings: ServerSettings,
     adapters: str | None,
     image: str | None,
+    log: Form,
 ) -> None:
     from modelyard.scale.cluster import resources_of
     from modelyard.scale.config import as_yaml, kuberay_config, serve_config
 
-    config = serve_config(catalog, specs, settings, adapters=adapters, resources=resources_of(specs))
+    config = serve_config(catalog, specs, settings, adapters=adapters, resources=resources_of(specs), log=log)
     made = config if kind is ConfigKind.serve else kuberay_config(config, image=image)
     print(as_yaml(made), end="")
-
-
-def _started(url: str) -> None:
-    print(f'{{"event": "started", "url": "{url}"}}', file=sys.stderr, flush=True)
 
 
 def _welcome(url: str) -> None:

@@ -64,7 +64,7 @@ class Pool:
         self.progress: Progress = progress or Silent()
         self._progress_of = progress_of or (lambda _: self.progress)
         self.worker = worker
-        self._token = token
+        self.token = token
         self._budget = None if memory_budget is None else read_bytes(memory_budget, "memory_budget")
         self._patience = patience
         self._lock = threading.Lock()
@@ -115,7 +115,7 @@ class Pool:
         from modelyard.catalog.pull import pull
 
         progress = self._progress_of(spec)
-        return pull(spec, offline=self.offline, progress=progress, token=self._token, lock=lock)
+        return pull(spec, offline=self.offline, progress=progress, token=self.token, lock=lock)
 
     def unload(self, alias: str) -> bool:
         """Closes the models of this alias, each as soon as no request runs on it; False when none is loaded."""
@@ -229,7 +229,7 @@ class Pool:
     # -- loads, each in a thread of its own ------------------------------------------------------------
 
     def _load(self, entry: Entry, placement: Placement, lock: Lock | None) -> None:
-        how: dict[str, Any] = {"offline": self.offline, "token": self._token}
+        how: dict[str, Any] = {"offline": self.offline, "token": self.token}
         try:
             found = prepare(entry.spec, placement, lock=lock, progress=self._progress_of(entry.spec), **how)
             with self._lock:

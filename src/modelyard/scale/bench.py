@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -20,7 +19,7 @@ from modelyard.llm import LLM
 from modelyard.scale.cluster import Where, share_of, with_threads
 from modelyard.scale.flow import AHEAD, flow, stepping
 from modelyard.scale.ledger import opened
-from modelyard.scale.place import at_home
+from modelyard.scale.place import Place
 from modelyard.scale.scout import ask_scout
 
 _LARGEST = 32  # samples of a batch: what is lost with a worker is done again
@@ -35,24 +34,25 @@ class RaySeat:
         where: how much of the cluster.
         llm: the model.
         note: told what else is to be said.
-        offline: workers use only what is on their machines.
     """
 
     mixed = True
     peak: int | None = None
 
-    def __init__(
-        self, ray: Any, where: Where, llm: LLM, note: Callable[[str], None], *, offline: bool = False
-    ) -> None:
-        self._ray, self._where, self._note, self._offline = ray, where, note, offline
-        self._llm = llm
+    def __init__(self, ray: Any, where: Where, llm: LLM, note: Callable[[str], None]) -> None:
+        self._ray, self._where, self._llm, self._note = ray, where, llm, note
+        self._place = Place.like(llm.pool)
 
     async def load(self) -> Seated:
         self._share = await asyncio.to_thread(share_of, self._ray, self._where, [self._llm])
         self._llm = with_threads(self._llm, self._share.cpus)
         least, most = self._share.workers
         self._note(f"Ray: {least} to {most} workers for {self._llm.spec.alias}, each {self._share.why}")
-        return await ask_scout(self._ray, self._share, functools.partial(_seated, self._llm, self._offline))
+        found = await ask_scout(self._ray, self._share, self._llm, self._place)
+        return Seated(found.fingerprint, found.capabilities.score, found.seconds)
+
+    async def prepare(self, parts: Sequence[Part], how: Manner) -> None:
+        return  # each worker does it for itself, while others already ask
 
     async def ask(self, parts: Sequence[Part], how: Manner) -> AsyncGenerator[Answered, None]:
         items = [(at, *pair) for at, part in enumerate(parts) for pair in part.left]
@@ -61,7 +61,7 @@ class RaySeat:
         ahead = 1 if how.exact else AHEAD
         together = None if how.together is None else max(1, how.together // ahead)
         manner = Manner(how.seed, how.exact, together)
-        make = functools.partial(_Asker, self._llm, [one.task for one in parts], manner, self._offline)
+        make = functools.partial(_Asker, self._llm, [one.task for one in parts], manner, self._place)
         size = max(1, min(_LARGEST, -(-len(items) // (self._share.workers[1] * _ROUNDS))))
         ledger = opened(self._ray, None)
         rows = flow(self._ray, items, make, self._share, ledger, batch=size, ahead=ahead, note=self._note)
@@ -79,24 +79,11 @@ class RaySeat:
         return
 
 
-async def _seated(llm: LLM, offline: bool) -> Seated:
-    """What a model says of itself where a worker will run."""
-    at_home(offline)
-    if llm.spec.sources and not llm.spec.elsewhere:
-        await asyncio.to_thread(llm.pull)
-    began = time.monotonic()
-    capabilities = await llm.load_async()
-    seconds = time.monotonic() - began
-    found = Seated(await llm.fingerprint_async(), capabilities.score, seconds)
-    await asyncio.to_thread(llm.close)
-    return found
-
-
 class _Asker:
     """Asks a batch of samples, those of one task after those of another."""
 
-    def __init__(self, llm: LLM, tasks: Sequence[BenchTask], how: Manner, offline: bool) -> None:
-        at_home(offline)
+    def __init__(self, llm: LLM, tasks: Sequence[BenchTask], how: Manner, place: Place) -> None:
+        place.take()
         self._tasks, self._how = tasks, how
         self._seat = Here(llm)
         portal.run(self._seat.load())

@@ -20,6 +20,7 @@ from modelyard.scale.served import (
     vllm_url,
     with_bases,
 )
+from modelyard.serving.logs import Form
 from modelyard.serving.settings import ServerSettings
 
 VLLM_APP = "vllm"
@@ -34,6 +35,7 @@ def serve_config(
     *,
     adapters: str | None = None,
     resources: Mapping[str, Mapping[str, Any]] | None = None,
+    log: Form = "json",
 ) -> dict[str, Any]:
     """A Serve configuration (`serve deploy FILE`): our server and models, and Ray Serve LLM for those of vLLM.
 
@@ -43,6 +45,7 @@ def serve_config(
         settings: of the server.
         adapters: a folder or bucket with a folder for each adapter of a vLLM model, under its alias.
         resources: for each model what a replica takes, as Ray takes it.
+        log: the form of the server's log.
 
     Raises:
         UnsupportedError: a model that cannot be deployed from a file.
@@ -62,6 +65,8 @@ def serve_config(
     args: dict[str, Any] = {"catalog": {one.alias: _entry(one) for one in models}}
     if told := settings_of(settings):
         args["settings"] = told
+    if log != "json":
+        args["log"] = log
     if configs:
         args["vllm"] = vllm_url(settings)
     deployments = [deployment(one, settings, resources.get(one.alias, {})) for one in models if holds(one)]

@@ -14,11 +14,10 @@ from modelyard import portal
 from modelyard.extraction.asking.desk import Here, Progress, Source, Work
 from modelyard.extraction.asking.keep import Answers, Known
 from modelyard.extraction.result import DocumentResult
-from modelyard.llm import LLM
 from modelyard.scale.cluster import Where, share_of, with_threads
 from modelyard.scale.flow import AHEAD, flow, stepping
 from modelyard.scale.ledger import RemoteAnswers, opened
-from modelyard.scale.place import at_home
+from modelyard.scale.place import Place
 from modelyard.scale.scout import ask_scout
 from modelyard.types import Fingerprint
 
@@ -35,11 +34,10 @@ class RayDesk:
         ray: connected.
         where: how much of the cluster.
         note: told what else is to be said.
-        offline: workers use only what is on their machines.
     """
 
-    def __init__(self, ray: Any, where: Where, note: Callable[[str], None], *, offline: bool = False) -> None:
-        self._ray, self._where, self._note, self._offline = ray, where, note, offline
+    def __init__(self, ray: Any, where: Where, note: Callable[[str], None]) -> None:
+        self._ray, self._where, self._note = ray, where, note
 
     async def documents(
         self,
@@ -55,20 +53,20 @@ class RayDesk:
         there = replace(work, models=models, together=max(1, work.together // AHEAD))
         least, most = share.workers
         self._note(f"Ray: {least} to {most} workers, each {share.why}")
-        first = models[""]
-        fingerprint = await ask_scout(self._ray, share, functools.partial(_fingerprint, first, self._offline))
+        place = Place.like(work.models[""].pool)
+        found = await ask_scout(self._ray, share, models[""], place)
         ledger = opened(self._ray, answers.path if isinstance(answers, Answers) else None)
-        make = functools.partial(_Reader, there, ledger, self._offline)
+        make = functools.partial(_Reader, there, ledger, place)
         items = [(at, _absolute(source), name) for at, (source, name) in enumerate(named)]
         size = max(1, min(_LARGEST, there.together, -(-len(items) // (most * _ROUNDS))))
         rows = flow(self._ray, items, make, share, ledger, batch=size, note=self._note)
         results: list[DocumentResult | None] = [None] * len(named)
-        async with contextlib.aclosing(stepping(rows)) as found:
-            async for at, result in found:
+        async with contextlib.aclosing(stepping(rows)) as read:
+            async for at, result in read:
                 results[at] = _as_named(result, named[at][0])
                 if on_result is not None:
                     on_result(result)
-        return [one for one in results if one is not None], fingerprint
+        return [one for one in results if one is not None], found.fingerprint
 
 
 def _absolute(source: Source) -> Source:
@@ -86,20 +84,11 @@ def _as_named(result: DocumentResult, source: Source) -> DocumentResult:
     return result
 
 
-async def _fingerprint(llm: LLM, offline: bool) -> Fingerprint:
-    """Which model a worker will run; what is wrong with it is said here, once."""
-    at_home(offline)
-    await llm.load_async()
-    found = await llm.fingerprint_async()
-    await asyncio.to_thread(llm.close)
-    return found
-
-
 class _Reader:
     """Reads a batch of documents and asks their voters."""
 
-    def __init__(self, work: Work, ledger: Any, offline: bool) -> None:
-        at_home(offline)
+    def __init__(self, work: Work, ledger: Any, place: Place) -> None:
+        place.take()
         self._work, self._answers = work, RemoteAnswers(ledger)
         portal.run(work.models[""].load_async())
 

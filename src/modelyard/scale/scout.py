@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from modelyard import portal
+from modelyard.llm import LLM
 from modelyard.scale.cluster import Share
 from modelyard.scale.flow import ours
+from modelyard.scale.place import Place, Tried, tried
 
-_T = TypeVar("_T")
 
-
-async def ask_scout(ray: Any, share: Share, what: Callable[[], Awaitable[_T]]) -> _T:
-    """What a coroutine comes to in a process with a worker's share of the cluster.
+async def ask_scout(ray: Any, share: Share, llm: LLM, place: Place) -> Tried:
+    """What a model says of itself in a process with a worker's share of the cluster.
 
     Raises:
         ModelyardError: as it was raised there.
     """
     from ray.exceptions import RayError
 
-    def there() -> _T:
-        return portal.run(what())  # type: ignore[arg-type]
+    def there() -> Tried:
+        return portal.run(tried(llm, place))
 
     try:
         return await asyncio.wrap_future(

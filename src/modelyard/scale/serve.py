@@ -23,6 +23,7 @@ from modelyard.errors import (
 from modelyard.scale.cluster import Where, joined, resources_of
 from modelyard.scale.config import VLLM_APP, llm_configs
 from modelyard.scale.served import APP, VLLM_ROUTE, bound, holds, vllm_url
+from modelyard.serving.logs import Form, say, set_up
 from modelyard.serving.settings import ServerSettings
 
 _STARTED = 900.0  # seconds that the first replicas have to load their models
@@ -37,6 +38,7 @@ def serve_on_ray(
     load: Sequence[str] = (),
     offline: bool = False,
     adapters: str | None = None,
+    log: Form = "json",
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serves a catalogue on a cluster until SIGTERM or Ctrl-C. Blocks, and belongs in the main thread.
@@ -49,6 +51,8 @@ def serve_on_ray(
         load: models to load before the first request, by alias.
         offline: use only what is on the machines.
         adapters: where vLLM's replicas find adapters.
+        log: a JSON object a line, or short lines for people: what this process says on stderr, and what the server's
+            replica writes to its log, which Ray keeps.
         on_start: called with the URL once it takes requests.
 
     Raises:
@@ -59,6 +63,7 @@ def serve_on_ray(
     for name in load:
         _served(name, specs)
     settings = _with_port(settings)
+    set_up(log)
     with joined(where), _asked_to_stop() as stop:
         from ray import serve as rays
 
@@ -72,15 +77,24 @@ def serve_on_ray(
         serve.start(http_options={"host": settings.host, "port": settings.port}, logging_config=_QUIET)
         try:
             vllm = _start_vllm(serve, specs, settings, adapters)
-            app = bound(catalog, specs, settings, offline=offline, vllm=vllm, resources=resources_of(specs))
+            app = bound(
+                catalog, specs, settings, offline=offline, vllm=vllm, resources=resources_of(specs), log=log
+            )
             _run(serve, app, APP, "/")
             for name in load:
                 _load(serve, _served(name, specs))
+            say(
+                "started",
+                url=_url(settings),
+                models=[one.alias for one in specs],
+                keys=len(settings.keys.hashes),
+            )
             if on_start is not None:
                 on_start(_url(settings))
             stop.wait()
         finally:
             serve.shutdown()
+            say("stopped")
 
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}

@@ -17,6 +17,7 @@ from modelyard.engines.ray_serve import About
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.pool import Pool
 from modelyard.serving.keys import ApiKeys
+from modelyard.serving.logs import Form
 from modelyard.serving.settings import ServerSettings
 from modelyard.types import Adapter, Chunk, Request
 
@@ -115,12 +116,13 @@ def application(args: Mapping[str, Any]) -> Any:
     Args:
         args: `catalog` (models as a catalogue file has them under `models`, or the path of a file), `settings` (what
             `modelyard serve` is told: running, queue, deadline, …), `offline`, `vllm` (the address of the application
-            that runs vLLM models). API keys are read from MODELYARD_API_KEYS.
+            that runs vLLM models), `log` (`json` or `text`: the form of the server's log). API keys are read from
+            MODELYARD_API_KEYS.
 
     Raises:
         InvalidArgumentError, CatalogError: a mistake in them.
     """
-    known = ("catalog", "settings", "offline", "vllm", "resources")
+    known = ("catalog", "settings", "offline", "vllm", "resources", "log")
     for key in args:
         if key not in known:
             raise InvalidArgumentError(f"'{key}' is not known", hint=f"Known: {', '.join(known)}.")
@@ -129,7 +131,7 @@ def application(args: Mapping[str, Any]) -> Any:
     specs = catalog.own() or tuple(catalog)
     return bound(
         catalog, specs, settings, offline=bool(args.get("offline")), vllm=args.get("vllm"),
-        resources=args.get("resources", {}),
+        resources=args.get("resources", {}), log=args.get("log", "json"),
     )  # fmt: skip
 
 
@@ -141,6 +143,7 @@ def bound(
     offline: bool,
     vllm: str | None = None,
     resources: Mapping[str, Mapping[str, Any]] | None = None,
+    log: Form = "json",
 ) -> Any:
     """The application: our server in front, a deployment for each model that loads behind it.
 
@@ -151,6 +154,7 @@ def bound(
         offline: use only what is on the machines.
         vllm: where Ray Serve LLM runs the models of engine vllm.
         resources: for each model what a replica takes, as Ray takes it.
+        log: the form of the server's log, which Ray keeps with the logs of its workers.
     """
     from ray import serve
 
@@ -163,7 +167,9 @@ def bound(
 
     def build() -> Any:
         from modelyard.serving.app import create_app
+        from modelyard.serving.logs import set_up
 
+        set_up(log)
         return create_app(catalog, settings, specs=front, offline=offline)
 
     server: Any = serve.deployment(serve.ingress(build)())

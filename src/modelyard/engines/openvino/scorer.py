@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.engines.continuations import Pair, by_prompt, passes
+from modelyard.engines.openvino.asked import ASKED, only_where_asked
 from modelyard.engines.openvino.settings import EXACT, Settings
 from modelyard.engines.openvino.sight import LANGUAGE
 from modelyard.types import Score
@@ -27,7 +28,8 @@ class Scorer:
     """The same weights as a plain stateful model that gives logits, for scoring.
 
     The prompt runs once; its KV cache is then spread over the continuations, as beam search spreads a beam.
-    Short prompts may run several in one pass. The head is computed only where logits are wanted.
+    Short prompts may run several in one pass. What comes behind the last attention is computed only where logits
+    are wanted.
 
     Args:
         folder: of the model.
@@ -37,22 +39,12 @@ class Scorer:
 
     def __init__(self, folder: Path, settings: Settings, *, exact: bool = True) -> None:
         import openvino
-        from openvino import opset13 as ops
 
         self._exact = exact
         core = openvino.Core()
         sees = (folder / LANGUAGE).is_file()
         model = core.read_model(folder / (LANGUAGE if sees else "openvino_model.xml"))
-        head = model.get_results()[0].input_value(0).get_node()
-        while head.get_type_name() != "MatMul":
-            head = head.input_value(0).get_node()
-        begin = ops.parameter([1], np.int64, name="logits_from")
-        begin.output(0).set_names({"logits_from"})
-        one = np.array([1], dtype=np.int64)
-        tail = ops.slice(head.input_value(0), begin, np.array([2**31 - 1], dtype=np.int64), one, one)
-        head.input(0).replace_source_output(tail.output(0))
-        model.add_parameters([begin])
-        model.validate_nodes_and_infer_types()
+        only_where_asked(model)
         properties = {**settings.properties(), **(EXACT if exact else {})}
         self._tensor = openvino.Tensor
         self._request = core.compile_model(model, settings.device, properties).create_infer_request()
@@ -105,9 +97,8 @@ class Scorer:
             mask[row, : len(prompt)] = 1
         # On the right, so that what is read before padding never sees it.
         positions = np.minimum(np.arange(width), lengths[:, None] - 1)
-        shortest = int(lengths.min())
-        logits = self._infer(ids, mask, positions, np.arange(len(prompts)), logits_from=shortest - 1)
-        return logits[np.arange(len(prompts)), lengths - shortest], mask
+        rows = np.arange(len(prompts))
+        return self._infer(ids, mask, positions, rows, at=rows * width + lengths - 1), mask
 
     def _read_long(self, prompt: tuple[int, ...]) -> np.ndarray:
         logits = np.empty(0)
@@ -116,7 +107,7 @@ class Scorer:
             end = at + piece.shape[1]
             positions = np.arange(at, end)[None]
             mask = np.ones((1, end), np.int64)
-            logits = self._infer(piece, mask, positions, np.zeros(1), logits_from=piece.shape[1] - 1)[:, -1]
+            logits = self._infer(piece, mask, positions, np.zeros(1), at=np.array([piece.shape[1] - 1]))
         return logits
 
     def _score_rows(
@@ -138,9 +129,11 @@ class Scorer:
         begins = np.array([len(prompts[row]) for row in rows])
         mask = np.concatenate([read[rows], more], axis=1)
         positions = begins[:, None] + np.arange(width)
-        logprobs = _log_softmax(self._infer(ids, mask, positions, rows, logits_from=0))
+        logprobs = _log_softmax(self._infer(ids, mask, positions, rows, at=np.flatnonzero(more)))
+        ends = np.cumsum([len(tail) - 1 for _, tail in asked])
         return [
-            _score(tail, [first[row], *logprobs[at, : len(tail) - 1]]) for at, (row, tail) in enumerate(asked)
+            _score(tail, [first[row], *logprobs[end - len(tail) + 1 : end]])
+            for (row, tail), end in zip(asked, ends, strict=True)
         ]
 
     def _along(
@@ -154,24 +147,34 @@ class Scorer:
             end = at + piece.shape[1]
             mask = np.concatenate([read, np.ones((1, end), np.int64)], axis=1)
             positions = np.arange(begin + at, begin + end)[None]
-            yield from _log_softmax(self._infer(piece, mask, positions, np.zeros(1), logits_from=0))[0]
+            yield from _log_softmax(
+                self._infer(piece, mask, positions, np.zeros(1), at=np.arange(piece.shape[1]))
+            )
 
     def _infer(
-        self, ids: np.ndarray, mask: np.ndarray, positions: np.ndarray, rows: np.ndarray, *, logits_from: int
+        self, ids: np.ndarray, mask: np.ndarray, positions: np.ndarray, rows: np.ndarray, *, at: np.ndarray
     ) -> np.ndarray:
-        """The logits from a place of the new tokens on; `rows` says which row of the cache each row goes on with."""
+        """The logits at places of the new tokens, `[places, vocabulary]`.
+
+        Args:
+            ids: the new tokens, a row a text.
+            mask: which places, those in the cache before them, hold something.
+            positions: of the new tokens.
+            rows: which row of the cache each row goes on with.
+            at: places, counted through all rows.
+        """
         inputs = {
             "attention_mask": mask,
             "position_ids": np.stack([positions] * 3) if self._embed is not None else positions,
             "beam_idx": rows.astype(np.int32),
-            "logits_from": np.array([logits_from], np.int64),
+            ASKED: at.astype(np.int64),
         }
         if self._embed is None:
             inputs["input_ids"] = ids
         else:
             inputs["inputs_embeds"] = np.array(self._embed([ids])[0])
         self._request.infer({name: value for name, value in inputs.items() if name in self._names})
-        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        return np.array(self._request.get_output_tensor(0).data[0], dtype=np.float32)
 
     def _save(self) -> dict[str, np.ndarray]:
         return {state.name: np.array(state.state.data, copy=True) for state in self._request.query_state()}
