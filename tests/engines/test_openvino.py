@@ -16,6 +16,7 @@ import pytest
 from modelyard.catalog.load import load_catalog
 from modelyard.engines.base import Engine
 from modelyard.engines.openvino import OpenVINOEngine, scorer
+from modelyard.engines.openvino.asked import ASKED, only_where_asked
 from modelyard.errors import (
     EngineCrashedError,
     EngineError,
@@ -233,6 +234,26 @@ def test_prompts_read_in_one_pass_have_the_scores_that_each_has_alone(engine: Op
     for one, other in zip(alone, together, strict=True):
         assert other.token_ids == one.token_ids
         assert other.token_logprobs == pytest.approx(one.token_logprobs, abs=0.02)
+
+
+def test_the_last_feed_forward_part_is_worked_out_for_asked_places_alone(engine: OpenVINOEngine) -> None:
+    import openvino
+
+    model = openvino.Core().read_model(engine.folder / "openvino_model.xml")
+    only_where_asked(model)
+    (asked,) = [one for one in model.inputs if ASKED in one.get_names()]
+    (gather,) = [one.get_node() for one in asked.get_target_inputs()]
+    behind, left = set(), [gather]
+    while left:
+        node = left.pop()
+        behind.add(node.get_name())
+        for target in (one for output in node.outputs() for one in output.get_target_inputs()):
+            if target.get_node().get_name() not in behind:
+                left.append(target.get_node())
+    products = [
+        one for one in model.get_ops() if one.get_type_name() == "MatMul" and one.get_name() in behind
+    ]
+    assert len(products) == 4  # gate, up, down and the head
 
 
 def test_scores_that_are_not_exact_are_near_those_that_are(engine: OpenVINOEngine) -> None:
