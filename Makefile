@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTERS := 2  # processes that run tests
 
 .PHONY: demo test check contract slow perf docs clean
 
@@ -19,7 +20,7 @@ demo: $(VENV)/.base ## two real models read six real filings; a table and a page
 	$(BIN)/modelyard demo
 
 test: $(VENV)/.dev ## all tests but the slow ones, with the small model
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n $(TESTERS) --dist loadfile
 
 contract: $(VENV)/.dev ## what each engine promises: a matrix
 	$(BIN)/python -m pytest tests/contract --matrix
