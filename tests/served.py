@@ -68,10 +68,10 @@ class Log:
 class Server:
     """A running server: its URL, what it has logged, and how to end it."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Log) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: Log, seconds: float = 60) -> None:
         self.process = process
         self.log = log
-        self.url: str = log.wait_for("started", 60)["url"]
+        self.url: str = log.wait_for("started", seconds)["url"]
 
     def client(self, **how: Any) -> httpx2.Client:
         """A client of it."""
@@ -110,9 +110,9 @@ class Server:
 
 @contextlib.contextmanager
 def served(
-    folder: Path, catalog: str = FAKES, *args: str, env: Mapping[str, str] | None = None
+    folder: Path, catalog: str = FAKES, *args: str, env: Mapping[str, str] | None = None, seconds: float = 60
 ) -> Iterator[Server]:
-    """Serves a catalogue on a free port."""
+    """Serves a catalogue on a free port, and waits so long for its start."""
     file = folder / "served.yaml"
     file.write_text(catalog)
     line = [str(COMMAND), "serve", str(file), "--port", "0", "--log", "json", *args]
@@ -123,7 +123,7 @@ def served(
     assert process.stderr is not None
     log = Log(process.stderr)
     try:
-        yield Server(process, log)
+        yield Server(process, log, seconds)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
