@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TESTERS := 2  # processes that run tests
+# Processes that run tests.
+TESTERS := 2
 
 .PHONY: demo test check contract slow perf docs clean
 

@@ -48,8 +48,7 @@ class RaySeat:
         self._llm = with_threads(self._llm, self._share.cpus)
         least, most = self._share.workers
         self._note(f"Ray: {least} to {most} workers for {self._llm.spec.alias}, each {self._share.why}")
-        found = await ask_scout(self._ray, self._share, self._llm, self._place)
-        return Seated(found.fingerprint, found.capabilities.score, found.seconds)
+        return await ask_scout(self._ray, self._share, self._llm, self._place)
 
     async def prepare(self, parts: Sequence[Part], how: Manner) -> None:
         return  # each worker does it for itself, while others already ask

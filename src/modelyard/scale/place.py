@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, field
 
-from modelyard.engines.base import Capabilities
-from modelyard.llm import LLM
 from modelyard.pool import Pool, default_pool
-from modelyard.types import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +28,3 @@ class Place:
         """Prepares the pool of this process: an engine that dies must not take the worker, and what it holds, with it."""
         pool = default_pool()
         pool.worker, pool.offline, pool.token = True, self.offline, self.token
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """What a model says of itself where a worker will run, and how long it took to load."""
-
-    fingerprint: Fingerprint
-    capabilities: Capabilities
-    seconds: float
-
-
-async def tried(llm: LLM, place: Place) -> Tried:
-    """Fetches and loads a model once, in a worker's place; what is wrong with it is said here, once.
-
-    Raises:
-        ModelyardError: it cannot be loaded.
-    """
-    place.take()
-    if llm.spec.sources and not llm.spec.elsewhere:
-        await asyncio.to_thread(llm.pull)  # a download is no part of the time to load
-    began = time.monotonic()
-    capabilities = await llm.load_async()
-    seconds = time.monotonic() - began
-    found = Tried(await llm.fingerprint_async(), capabilities, seconds)
-    await asyncio.to_thread(llm.close)
-    return found

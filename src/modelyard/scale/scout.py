@@ -6,13 +6,14 @@ import asyncio
 from typing import Any
 
 from modelyard import portal
+from modelyard.bench.seat import Here, Seated
 from modelyard.llm import LLM
 from modelyard.scale.cluster import Share
 from modelyard.scale.flow import ours
-from modelyard.scale.place import Place, Tried, tried
+from modelyard.scale.place import Place
 
 
-async def ask_scout(ray: Any, share: Share, llm: LLM, place: Place) -> Tried:
+async def ask_scout(ray: Any, share: Share, llm: LLM, place: Place) -> Seated:
     """What a model says of itself in a process with a worker's share of the cluster.
 
     Raises:
@@ -20,8 +21,15 @@ async def ask_scout(ray: Any, share: Share, llm: LLM, place: Place) -> Tried:
     """
     from ray.exceptions import RayError
 
-    def there() -> Tried:
-        return portal.run(tried(llm, place))
+    async def tried() -> Seated:
+        place.take()
+        seat = Here(llm)
+        found = await seat.load()
+        await seat.close()
+        return found
+
+    def there() -> Seated:
+        return portal.run(tried())
 
     try:
         return await asyncio.wrap_future(

@@ -46,13 +46,14 @@ def _behind_the_last_attention(model: Any) -> Any | None:
     attentions = [one for one in ordered if one.get_type_name() == "ScaledDotProductAttention"]
     if not attentions:
         return None
+    last = attentions[-1].get_name()
     found = None
     for node in ordered:
         name, kind = node.get_name(), node.get_type_name()
         before = [one.get_node().get_name() for one in node.input_values()]
         if kind in ("Parameter", "ReadValue") or any(one in moving for one in before):
             moving.add(name)
-        if name == attentions[-1].get_name():
+        if name == last:
             behind.add(name)
             continue
         if not any(one in behind for one in before):
