@@ -110,12 +110,17 @@ class Server:
 
 @contextlib.contextmanager
 def served(
-    folder: Path, catalog: str = FAKES, *args: str, env: Mapping[str, str] | None = None, seconds: float = 60
+    folder: Path,
+    catalog: str = FAKES,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    seconds: float = 60,
+    command: Path = COMMAND,
 ) -> Iterator[Server]:
     """Serves a catalogue on a free port, and waits so long for its start."""
     file = folder / "served.yaml"
     file.write_text(catalog)
-    line = [str(COMMAND), "serve", str(file), "--port", "0", "--log", "json", *args]
+    line = [str(command), "serve", str(file), "--port", "0", "--log", "json", *args]
     process = subprocess.Popen(
         line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder,
         env=clean_environment(env),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from modelyard.catalog.load import load_catalog
 from modelyard.errors import InvalidArgumentError, UnsupportedError
-from modelyard.scale.config import kuberay_config, serve_config
+from modelyard.scale.config import kuberay_config, llm_args, serve_config
 from modelyard.scale.served import application, bound, in_front
 from modelyard.serving.settings import ServerSettings
 
@@ -27,7 +28,7 @@ models:
     source: {hub: Qwen/Qwen2.5-7B-Instruct, revision: a09a35458c702b33eeacc393d103063234e8bc28}
     engine: vllm
     replicas: {min: 0, max: 4, requests: 32}
-    options: {max_model_len: 8192}
+    options: {context_length: 8192, tool_call_parser: hermes, timeout: 60, env: {VLLM_LOGGING_LEVEL: ERROR}}
   filings:
     source: {hub: org/filings-lora}
     adapter: true
@@ -57,7 +58,6 @@ def catalog(tmp_path: Path) -> Any:
 
 
 def config(catalog: Any, **how: Any) -> dict[str, Any]:
-    how.setdefault("adapters", "s3://models/adapters")
     made = serve_config(catalog, catalog.own(), ServerSettings(running=32), **how)
     read: dict[str, Any] = yaml.safe_load(yaml.safe_dump(made))
     return read
@@ -81,9 +81,53 @@ def test_serve_reads_it_with_every_model_where_it_belongs(catalog: Any) -> None:
     (llm,) = application_of(made, "vllm")["args"]["llm_configs"]
     assert llm["model_loading_config"] == {"model_id": "large", "model_source": "Qwen/Qwen2.5-7B-Instruct"}
     assert llm["engine_kwargs"]["max_model_len"] == 8192
+    assert llm["engine_kwargs"]["tool_call_parser"] == "hermes" and llm["engine_kwargs"]["enable_lora"]
     assert llm["engine_kwargs"]["revision"].startswith("a09a")
+    assert llm["runtime_env"]["env_vars"]["VLLM_LOGGING_LEVEL"] == "ERROR"
     assert llm["deployment_config"]["autoscaling_config"]["max_replicas"] == 4
-    assert llm["lora_config"]["dynamic_lora_loading_path"] == "s3://models/adapters"
+    assert llm["experimental_configs"]["modelyard_adapters"]["filings"]["source"] == [
+        {"hub": "org/filings-lora"}
+    ]
+
+
+def vllm_with(tmp_path: Path, options: str) -> dict[str, Any]:
+    """The LLMConfig of a model of engine vllm with these options."""
+    file = tmp_path / "models.yaml"
+    file.write_text(f"models:\n  m: {{source: {{hub: org/m}}, engine: vllm, options: {options}}}\n")
+    (found,) = llm_args(load_catalog(file).own(), "cuda")["llm_configs"]
+    return dict(found)
+
+
+def test_words_of_a_command_line_become_arguments_by_name(tmp_path: Path) -> None:
+    words = "[--max-num-batched-tokens, 4096, --no-enable-prefix-caching, --seed=7, --a-list, x, '2', --flag]"
+    found = vllm_with(tmp_path, f"{{args: {words}}}")["engine_kwargs"]
+    assert found["max_num_batched_tokens"] == 4096 and found["enable_prefix_caching"] is False
+    assert found["seed"] == 7 and found["a_list"] == ["x", 2] and found["flag"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{max_model_len: 8}", "max_model_len"),
+        ("{command: [vllm]}", "option 'command' of 'm'"),
+        ("{args: [loose]}", "'loose', which belongs to no argument"),
+    ],
+)
+def test_an_option_that_ray_serve_llm_cannot_be_given_is_named(
+    tmp_path: Path, options: str, said: str
+) -> None:
+    with pytest.raises((InvalidArgumentError, UnsupportedError), match=re.escape(said)):
+        vllm_with(tmp_path, options)
+
+
+def test_on_a_cpu_one_adapter_is_asked_at_a_time_and_nothing_is_packed(catalog: Any, tmp_path: Path) -> None:
+    (llm,) = llm_args(catalog.own(), "cpu")["llm_configs"]
+    assert llm["accelerator_config"] == {"kind": "cpu"} and llm["engine_kwargs"]["max_num_seqs"] == 1
+    assert "max_num_seqs" not in llm_args(catalog.own(), "cuda")["llm_configs"][0]["engine_kwargs"]
+    file = tmp_path / "packed.yaml"
+    file.write_text("models:\n  m: {source: {hub: org/m}, engine: vllm, quantization: 4bit}\n")
+    with pytest.raises(UnsupportedError, match="'m' asks for 4bit"):
+        llm_args(load_catalog(file).own(), "cpu")
 
 
 def test_what_is_deployed_from_it_is_the_same_catalogue(catalog: Any) -> None:
@@ -101,7 +145,11 @@ def _deployments(app: Any) -> list[Any]:
 
 
 def test_models_stand_in_front_as_what_reaches_them(catalog: Any) -> None:
-    front = {one.alias: in_front(one, "http://127.0.0.1:8000/vllm/v1") for one in catalog.own()}
+    bases = {one.alias: catalog.get(one.base) for one in catalog.own() if one.base}
+    front = {
+        one.alias: in_front(one, "http://127.0.0.1:8000/vllm/v1", "joint", bases.get(one.alias))
+        for one in catalog.own()
+    }
     assert front["large"].engine == "endpoint" and front["large"].url == "http://127.0.0.1:8000/vllm/v1"
     assert front["small"].engine == "ray" and front["small"].options["deployment"] == "small"
     assert front["tuned-cpu"].options == {
@@ -110,6 +158,9 @@ def test_models_stand_in_front_as_what_reaches_them(catalog: Any) -> None:
         "adapter": "tuned-cpu",
     }
     assert front["filings"].engine == "endpoint" and front["filings"].options["model"] == "large:filings"
+    for name in ("large", "filings"):
+        assert front[name].options["api_key"] == "joint" and front[name].options["timeout"] == 60
+        assert front[name].options["context_length"] == 8192
     assert front["there"] == catalog.get("there")
 
 
@@ -132,15 +183,10 @@ def test_no_key_is_ever_in_a_configuration(catalog: Any, monkeypatch: pytest.Mon
 
     monkeypatch.setenv("MODELYARD_API_KEYS", "a-secret-of-mine")
     settings = ServerSettings(keys=ApiKeys.read(None))
-    text = yaml.safe_dump(kuberay_config(serve_config(catalog, catalog.own(), settings, adapters="s3://a")))
+    text = yaml.safe_dump(kuberay_config(serve_config(catalog, catalog.own(), settings)))
     assert "a-secret-of-mine" not in text and not any(
         str(part) in text for one in settings.keys.hashes for part in one if part
     )
-
-
-def test_adapters_of_vllm_that_nobody_can_find_are_an_error(catalog: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="'filings' is an adapter of 'large'"):
-        config(catalog, adapters=None)
 
 
 def test_a_gguf_file_for_vllm_is_refused(tmp_path: Path) -> None:
@@ -172,7 +218,7 @@ def test_the_command_prints_it(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(CATALOG)
     done = subprocess.run(
-        [str(COMMAND), "serve", str(file), "--write-config", kind, "--ray-adapters", "s3://a"],
+        [str(COMMAND), "serve", str(file), "--write-config", kind],
         capture_output=True, text=True, check=False, env=clean_environment(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -182,27 +228,21 @@ def test_the_command_prints_it(kind: str, tmp_path: Path) -> None:
 
 _CHECK = """
 import json, sys
-from ray.serve.llm import LLMConfig, LLMServingArgs
-configs = [LLMConfig(**one) for one in json.load(sys.stdin)]
-print(LLMServingArgs(llm_configs=configs).llm_configs[0].model_id)
+from ray.serve.llm import LLMServingArgs
+for config in LLMServingArgs(**json.load(sys.stdin)).llm_configs:
+    engine = config.get_engine_config()  # refuses arguments that vLLM does not know
+    print(engine.model_id, engine.accelerator_config.kind, config.server_cls.__name__)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_ray_serve_llm_reads_the_models_of_vllm(catalog: Any, vllm_environment: Any, tmp_path: Path) -> None:
-    """Ray's own model of it can be imported only where vLLM is: in its environment, with Ray beside it."""
-    beside = tmp_path / "beside"
-    python = str(vllm_environment.python)
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--target", str(beside), "ray[serve,data]"],
-        check=True,
-        timeout=600,
-    )
-    configs = application_of(config(catalog), "vllm")["args"]["llm_configs"]
+def test_ray_serve_llm_reads_the_models_of_vllm(catalog: Any, cluster_bin: Path) -> None:
+    """Ray's own model of it can be imported only where vLLM is."""
+    args = application_of(config(catalog), "vllm")["args"]
     done = subprocess.run(
-        [python, "-c", _CHECK], input=json.dumps(configs), capture_output=True, text=True, check=False,
-        env=clean_environment({"PYTHONPATH": str(beside), "VLLM_TARGET_DEVICE": "cpu"}), timeout=300,
+        [cluster_bin / "python", "-c", _CHECK], input=json.dumps(args), capture_output=True, text=True, check=False,
+        env=clean_environment({"VLLM_LOGGING_LEVEL": "ERROR"}), timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() == "large"
+    assert done.stdout.splitlines()[-1] == "large gpu Server"

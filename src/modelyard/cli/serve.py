@@ -71,12 +71,6 @@ def serve(
             help="Print the configuration of a Ray Serve application or of KubeRay, and serve nothing."
         ),
     ] = None,
-    ray_adapters: Annotated[
-        str | None,
-        typer.Option(
-            help="Where vLLM's replicas find adapters: a folder or bucket with one folder an alias."
-        ),
-    ] = None,
     image: Annotated[
         str | None, typer.Option(help="The container image that KubeRay's configuration names.")
     ] = None,
@@ -118,9 +112,7 @@ def serve(
     found = load_catalog(catalog or SETTINGS.catalog)
     specs = found.own() if catalog else tuple(found)
     if write_config is not None:
-        _write_config(
-            write_config, found, specs, settings, ray_adapters, image, "text" if log == "text" else "json"
-        )
+        _write_config(write_config, found, specs, settings, image, "text" if log == "text" else "json")
         return
     if ray is not None:
         from modelyard.scale.cluster import Where
@@ -128,7 +120,7 @@ def serve(
 
         serve_on_ray(
             found, specs, settings, Where.read(ray), load=load or (), offline=SETTINGS.offline,
-            adapters=ray_adapters, log=form, on_start=on_start,
+            log=form, on_start=on_start,
         )  # fmt: skip
         return
     run(
@@ -147,14 +139,13 @@ def _write_config(
     catalog: Catalog,
     specs: Sequence[ModelSpec],
     settings: ServerSettings,
-    adapters: str | None,
     image: str | None,
     log: Form,
 ) -> None:
     from modelyard.scale.cluster import resources_of
     from modelyard.scale.config import as_yaml, kuberay_config, serve_config
 
-    config = serve_config(catalog, specs, settings, adapters=adapters, resources=resources_of(specs), log=log)
+    config = serve_config(catalog, specs, settings, resources=resources_of(specs), log=log)
     made = config if kind is ConfigKind.serve else kuberay_config(config, image=image)
     print(as_yaml(made), end="")
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import modelyard
 from modelyard.catalog.load import Catalog
 from modelyard.catalog.spec import HubSource, ModelSpec, PathSource
-from modelyard.errors import InvalidArgumentError, UnsupportedError
+from modelyard.engines.vllm.command import arguments, variables_of
+from modelyard.engines.vllm.settings import ServeSettings
+from modelyard.errors import UnsupportedError
 from modelyard.scale.served import (
     APP,
     FRONT,
+    HEALTH,
     VLLM_ROUTE,
     deployment,
     holds,
@@ -24,7 +30,10 @@ from modelyard.serving.logs import Form
 from modelyard.serving.settings import ServerSettings
 
 VLLM_APP = "vllm"
-_VLLM_OWN = ("worker", "memory")  # options of ours that are none of vLLM's
+ADAPTERS = "modelyard_adapters"
+"""Under `experimental_configs` of an LLMConfig: the catalogue's entries of the model's adapters."""
+_RAY_LLM = "modelyard.scale.ray_llm"
+_POOL_OWN = ("worker", "memory")  # options of ours that are for no engine
 _NOT_OF_AN_ENTRY = {"alias", "sources", "defined_in"}
 
 
@@ -33,7 +42,6 @@ def serve_config(
     specs: Sequence[ModelSpec],
     settings: ServerSettings,
     *,
-    adapters: str | None = None,
     resources: Mapping[str, Mapping[str, Any]] | None = None,
     log: Form = "json",
 ) -> dict[str, Any]:
@@ -43,31 +51,30 @@ def serve_config(
         catalog: where adapters find their bases.
         specs: the models that are served.
         settings: of the server.
-        adapters: a folder or bucket with a folder for each adapter of a vLLM model, under its alias.
         resources: for each model what a replica takes, as Ray takes it.
         log: the form of the server's log.
 
     Raises:
         UnsupportedError: a model that cannot be deployed from a file.
-        InvalidArgumentError: adapters of vLLM models, and nothing says where they are.
+        InvalidArgumentError: an option of a vLLM model is not known, or has no such value.
     """
     resources = resources or {}
     applications: list[dict[str, Any]] = []
-    configs = llm_configs(specs, adapters)
-    if configs:
+    models = with_bases(catalog, specs)
+    vllm = llm_args(models, "cuda")
+    if vllm:
         applications.append(
             {
                 "name": VLLM_APP, "route_prefix": VLLM_ROUTE, "import_path": "ray.serve.llm:build_openai_app",
-                "args": {"llm_configs": configs},
+                "args": vllm,
             }
         )  # fmt: skip
-    models = with_bases(catalog, specs)
     args: dict[str, Any] = {"catalog": {one.alias: _entry(one) for one in models}}
     if told := settings_of(settings):
         args["settings"] = told
     if log != "json":
         args["log"] = log
-    if configs:
+    if vllm:
         args["vllm"] = vllm_url(settings)
     deployments = [deployment(one, settings, resources.get(one.alias, {})) for one in models if holds(one)]
     deployments.append({"name": FRONT, "num_replicas": 1, "ray_actor_options": {"num_cpus": 0}})
@@ -84,11 +91,36 @@ def serve_config(
     }
 
 
-def llm_configs(specs: Sequence[ModelSpec], adapters: str | None) -> list[dict[str, Any]]:
-    """The models of engine vllm as Ray Serve LLM's LLMConfigs; arguments and errors as `serve_config`."""
+def llm_args(
+    specs: Sequence[ModelSpec], kind: str, *, key: str | None = None, offline: bool = False
+) -> dict[str, Any]:
+    """What Ray Serve LLM's `build_openai_app` takes for the models of engine vllm; empty where there are none.
+
+    Args:
+        specs: the models that are served, adapters and their bases among them.
+        kind: what the replicas compute on: `cuda` or `cpu`.
+        key: that requests have to carry; without one the replicas make it of `MODELYARD_API_KEYS`.
+        offline: the replicas use only what is on their machines.
+
+    Raises:
+        UnsupportedError: a model or an option that Ray Serve LLM cannot be given.
+        InvalidArgumentError: an option is not known, or has no such value.
+    """
     found = [one for one in specs if one.engine == "vllm" and not one.adapter]
-    low = [one for one in specs if one.adapter]
-    return [_llm_config(one, _lora(one, low, adapters)) for one in found]
+    if not found:
+        return {}
+    adapters = {
+        base.alias: [one for one in specs if one.adapter and one.base == base.alias] for base in found
+    }
+    extra: dict[str, Any] = {"key": key} if key else {}
+    if named := {base: [one.alias for one in those] for base, those in adapters.items() if those}:
+        extra["adapters"] = named
+    ingress = {"ingress_cls": f"{_RAY_LLM}:Closed", **({"ingress_extra_kwargs": extra} if extra else {})}
+    return {
+        "llm_configs": [_llm_config(one, adapters[one.alias], kind, offline) for one in found],
+        "ingress_cls_config": ingress,
+        "ingress_deployment_config": {"ray_actor_options": {"num_cpus": 0}},
+    }
 
 
 def kuberay_config(
@@ -169,11 +201,30 @@ def _package(data: dict[str, Any]) -> dict[str, Any]:
     return {"packages": parts, "name": name, **data}
 
 
-def _llm_config(spec: ModelSpec, lora: Mapping[str, Any] | None) -> dict[str, Any]:
+def _llm_config(spec: ModelSpec, adapters: Sequence[ModelSpec], kind: str, offline: bool) -> dict[str, Any]:
     """A vLLM model as Ray Serve LLM's LLMConfig."""
+    options = {name: value for name, value in spec.options.items() if name not in _POOL_OWN}
+    settings = ServeSettings.read(options)
+    if settings.command is not None:
+        raise UnsupportedError(
+            f"option 'command' of '{spec.alias}' names a program, and Ray Serve LLM starts vLLM itself",
+            hint="Leave it out; what it sets can stand in options: args and env.",
+        )
+    if spec.quantization and kind == "cpu":
+        raise UnsupportedError(
+            f"vLLM packs no weights on a CPU, and '{spec.alias}' asks for {spec.quantization}",
+            hint="Leave quantization out, give the cluster a GPU, or use engine: openvino or transformers.",
+        )
+    if adapters:
+        settings = replace(settings, adapters=True)
+    if adapters and kind == "cpu":
+        settings = replace(settings, max_num_seqs=1)  # vLLM mixes up the adapters of a batch there
+    engine = arguments(spec, settings, kind)
     source = spec.source
     if isinstance(source, HubSource) and source.file is None:
         model = source.repo
+        if source.revision:
+            engine |= {"revision": source.revision, "tokenizer_revision": source.revision}
     elif isinstance(source, PathSource):
         model = source.path
     else:
@@ -181,42 +232,71 @@ def _llm_config(spec: ModelSpec, lora: Mapping[str, Any] | None) -> dict[str, An
             f"model '{spec.alias}' is for vLLM and comes from {source}",
             hint="Ray Serve LLM loads whole Hub repositories and folders; take engine: llamacpp for a GGUF file.",
         )
-    engine = {name: value for name, value in spec.options.items() if name not in _VLLM_OWN}
-    if isinstance(source, HubSource) and source.revision:
-        engine.setdefault("revision", source.revision)
-    if spec.quantization:
-        engine.setdefault("quantization", "bitsandbytes")
-    if spec.trust_remote_code:
-        engine.setdefault("trust_remote_code", True)
-    if lora:
-        engine["enable_lora"] = True
+    if spec.chat_template is not None:
+        engine["chat_template"] = spec.chat_template
+    engine |= _named(spec, settings.args)
+    variables = variables_of(settings, kind) | {
+        "RAYLLM_ENGINE_START_TIMEOUT_S": str(ceil(settings.ready_timeout))
+    }
+    if offline:
+        variables["HF_HUB_OFFLINE"] = "1"
     replicas = spec.replicas
     found: dict[str, Any] = {
         "model_loading_config": {"model_id": spec.alias, "model_source": model},
         "engine_kwargs": engine,
+        "runtime_env": {"env_vars": variables},
+        "accelerator_config": {"kind": "cpu" if kind == "cpu" else "gpu"},
         "deployment_config": {
             "autoscaling_config": {
                 "min_replicas": replicas.min if replicas else 1,
                 "max_replicas": replicas.max if replicas else 1,
                 "target_ongoing_requests": replicas.requests if replicas else 16,
-            }
+            },
+            "health_check_period_s": HEALTH,
         },
     }
-    if lora:
-        found["lora_config"] = dict(lora)
+    if adapters:
+        found["lora_config"] = {"max_num_adapters_per_replica": max(2, len(adapters))}
+        found["server_cls"] = f"{_RAY_LLM}:Server"
+        found["experimental_configs"] = {ADAPTERS: {one.alias: _entry(one) for one in adapters}}
     return found
 
 
-def _lora(spec: ModelSpec, low: Sequence[ModelSpec], adapters: str | None) -> dict[str, Any] | None:
-    own = [one for one in low if one.base == spec.alias]
-    if not own:
-        return None
-    if adapters is None:
-        raise InvalidArgumentError(
-            f"'{own[0].alias}' is an adapter of '{spec.alias}', which vLLM runs, and nothing says where adapters are",
-            hint="--ray-adapters: a folder or bucket with a folder for each adapter, under its alias.",
-        )
-    return {"dynamic_lora_loading_path": adapters, "max_num_adapters_per_replica": max(2, len(own))}
+def _named(spec: ModelSpec, words: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a command line by their names in Python.
+
+    Raises:
+        UnsupportedError: a word belongs to no argument.
+    """
+    found: dict[str, Any] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            flag, equals, value = word[2:].partition("=")
+            name = flag.replace("-", "_")
+            if equals:
+                found[name], name = _value(value), ""
+            elif name.startswith("no_"):
+                found[name.removeprefix("no_")], name = False, ""
+            else:
+                found[name] = True
+        elif not name:
+            raise UnsupportedError(
+                f"option 'args' of '{spec.alias}' has {word!r:.80}, which belongs to no argument",
+                hint="Ray Serve LLM takes arguments by name: write --name value.",
+            )
+        elif found[name] is True:
+            found[name] = _value(word)
+        else:
+            found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), _value(word)]
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _most(config: Mapping[str, Any]) -> int:

@@ -21,8 +21,8 @@ from modelyard.errors import (
     nearest,
 )
 from modelyard.scale.cluster import Where, joined, resources_of
-from modelyard.scale.config import VLLM_APP, llm_configs
-from modelyard.scale.served import APP, VLLM_ROUTE, bound, holds, vllm_url
+from modelyard.scale.config import VLLM_APP, llm_args
+from modelyard.scale.served import APP, VLLM_ROUTE, bound, holds, vllm_url, with_bases
 from modelyard.serving.logs import Form, say, set_up
 from modelyard.serving.settings import ServerSettings
 
@@ -37,7 +37,6 @@ def serve_on_ray(
     *,
     load: Sequence[str] = (),
     offline: bool = False,
-    adapters: str | None = None,
     log: Form = "json",
     on_start: Callable[[str], None] | None = None,
 ) -> None:
@@ -50,7 +49,6 @@ def serve_on_ray(
         where: the cluster.
         load: models to load before the first request, by alias.
         offline: use only what is on the machines.
-        adapters: where vLLM's replicas find adapters.
         log: a JSON object a line, or short lines for people: what this process says on stderr, and what the server's
             replica writes to its log, which Ray keeps.
         on_start: called with the URL once it takes requests.
@@ -64,7 +62,7 @@ def serve_on_ray(
         _served(name, specs)
     settings = _with_port(settings)
     set_up(log)
-    with joined(where), _asked_to_stop() as stop:
+    with joined(where) as ray, _asked_to_stop() as stop:
         from ray import serve as rays
 
         serve: Any = rays
@@ -76,7 +74,8 @@ def serve_on_ray(
             )
         serve.start(http_options={"host": settings.host, "port": settings.port}, logging_config=_QUIET)
         try:
-            vllm = _start_vllm(serve, specs, settings, adapters)
+            kind = "cuda" if ray.cluster_resources().get("GPU") else "cpu"
+            vllm = _start_vllm(serve, with_bases(catalog, specs), settings, kind, offline)
             app = bound(
                 catalog, specs, settings, offline=offline, vllm=vllm, resources=resources_of(specs), log=log
             )
@@ -109,23 +108,44 @@ def _run(serve: Any, app: Any, name: str, route: str) -> None:
 
 
 def _start_vllm(
-    serve: Any, specs: Sequence[ModelSpec], settings: ServerSettings, adapters: str | None
+    serve: Any, specs: Sequence[ModelSpec], settings: ServerSettings, kind: str, offline: bool
 ) -> str | None:
     """Starts Ray Serve LLM for the models of engine vllm; the address of its routes, None where there are none."""
-    found = llm_configs(specs, adapters)
-    if not found:
+    args = llm_args(specs, kind, key=settings.keys.joint, offline=offline)
+    if not args:
         return None
     try:
-        from ray.serve.llm import LLMConfig, build_openai_app
+        with _own_log():
+            from ray.serve.llm import build_openai_app
     except ImportError as error:
         raise EngineNotInstalledError(
-            f"Ray Serve LLM cannot run '{found[0]['model_loading_config']['model_id']}' here: "
+            f"Ray Serve LLM cannot run '{args['llm_configs'][0]['model_loading_config']['model_id']}' here: "
             f"{str(error).splitlines()[0][:200]}",
             hint="pip install 'ray[llm]' on every machine with a GPU, or give the model another engine.",
         ) from error
-    configs = [LLMConfig(**one) for one in found]
-    _run(serve, build_openai_app({"llm_configs": configs}), VLLM_APP, VLLM_ROUTE)
+    try:
+        app = build_openai_app(args)
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise InvalidArgumentError(
+            f"Ray Serve LLM refuses its configuration: {said[:300]}", hint=""
+        ) from error
+    _run(serve, app, VLLM_APP, VLLM_ROUTE)
     return vllm_url(settings)
+
+
+@contextlib.contextmanager
+def _own_log() -> Iterator[None]:
+    """Keeps the log the server's: an import of Ray Serve LLM gives the root logger a handler, and vLLM talks to it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _served(name: str, specs: Sequence[ModelSpec]) -> ModelSpec:

@@ -14,6 +14,7 @@ from modelyard.catalog.load import Catalog
 from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.base import Engine
 from modelyard.engines.ray_serve import About
+from modelyard.engines.vllm.settings import HTTP_OPTIONS
 from modelyard.errors import InvalidArgumentError, UnsupportedError
 from modelyard.pool import Pool
 from modelyard.serving.keys import ApiKeys
@@ -24,6 +25,9 @@ from modelyard.types import Adapter, Chunk, Request
 APP = "modelyard"
 FRONT = "server"
 VLLM_ROUTE = "/vllm"
+HEALTH = 5
+"""Seconds between two questions whether a replica is well."""
+_SHARED = (*HTTP_OPTIONS, "context_length")  # options of vLLM that are an endpoint's too
 _IDLE = 300  # seconds without need after which a replica goes
 
 
@@ -126,7 +130,7 @@ def application(args: Mapping[str, Any]) -> Any:
     for key in args:
         if key not in known:
             raise InvalidArgumentError(f"'{key}' is not known", hint=f"Known: {', '.join(known)}.")
-    catalog = _read_catalog(args.get("catalog"))
+    catalog = read_catalog(args.get("catalog"))
     settings = ServerSettings(**{"public": True, **args.get("settings", {})}, keys=ApiKeys.read(None))
     specs = catalog.own() or tuple(catalog)
     return bound(
@@ -158,12 +162,13 @@ def bound(
     """
     from ray import serve
 
+    models = {one.alias: one for one in with_bases(catalog, specs)}
     handles = []
-    for spec in filter(holds, with_bases(catalog, specs)):
+    for spec in filter(holds, models.values()):
         made: Any = serve.deployment(Held)
         made = made.options(**deployment(spec, settings, (resources or {}).get(spec.alias, {})))
         handles.append(made.bind(spec, catalog, offline))
-    front = tuple(in_front(one, vllm) for one in specs)
+    front = tuple(in_front(one, vllm, settings.keys.joint, models.get(one.base or "")) for one in specs)
 
     def build() -> Any:
         from modelyard.serving.app import create_app
@@ -202,7 +207,7 @@ def deployment(spec: ModelSpec, settings: ServerSettings, resources: Mapping[str
     """Name, replicas and resources of a model's deployment, as Serve takes them."""
     found: dict[str, Any] = {
         "name": spec.alias, "max_ongoing_requests": settings.running,
-        "graceful_shutdown_timeout_s": settings.drain, "health_check_period_s": 5,
+        "graceful_shutdown_timeout_s": settings.drain, "health_check_period_s": HEALTH,
         "ray_actor_options": {"num_cpus": 1 if spec.replicas and not spec.elsewhere else 0, **resources},
     }  # fmt: skip
     replicas = spec.replicas
@@ -221,13 +226,23 @@ def deployment(spec: ModelSpec, settings: ServerSettings, resources: Mapping[str
     }
 
 
-def in_front(spec: ModelSpec, vllm: str | None) -> ModelSpec:
-    """A model as the server in front has it: reached, not loaded."""
-    if spec.engine == "vllm" and vllm:
+def in_front(
+    spec: ModelSpec, vllm: str | None, key: str | None = None, base: ModelSpec | None = None
+) -> ModelSpec:
+    """A model as the server in front has it: reached, not loaded.
+
+    Args:
+        spec: of the model.
+        vllm: where Ray Serve LLM runs the models of engine vllm.
+        key: that it asks for.
+        base: of the model, where that is an adapter.
+    """
+    if (base or spec).engine == "vllm" and vllm:
         # Ray Serve LLM names an adapter with its base in front.
         name = f"{spec.base}:{spec.alias}" if spec.adapter and spec.base else spec.alias
-        options = {"model": name, "probe": False, "dialect": "vllm"}
-        plain = {"adapter": False, "base": None, "quantization": None}
+        options = {option: value for option, value in (base or spec).options.items() if option in _SHARED}
+        options |= {"model": name, "dialect": "vllm"} | ({"api_key": key} if key else {})
+        plain = {"adapter": False, "base": None, "quantization": None, "chat_template": None}
         return spec.model_copy(update={"engine": "endpoint", "url": vllm, "options": options, **plain})
     if spec.adapter and spec.base:
         options = {"app": APP, "deployment": spec.base, "adapter": spec.alias}
@@ -238,7 +253,8 @@ def in_front(spec: ModelSpec, vllm: str | None) -> ModelSpec:
     return spec
 
 
-def _read_catalog(given: Any) -> Catalog:
+def read_catalog(given: Any) -> Catalog:
+    """A catalogue out of a configuration: models as its file has them, or the path of a file."""
     from modelyard.catalog.load import load_catalog
 
     if not isinstance(given, Mapping):

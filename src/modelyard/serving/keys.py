@@ -32,6 +32,17 @@ class ApiKeys:
     def __bool__(self) -> bool:
         return bool(self.hashes)
 
+    @property
+    def joint(self) -> str | None:
+        """One key made of all of them, for servers behind one another that know the same keys; None where there are none.
+
+        >>> ApiKeys.of(["0123456789abcdef"]).joint == ApiKeys.of(["reports:0123456789abcdef"]).joint
+        True
+        """
+        if not self.hashes:
+            return None
+        return hashlib.sha256(b"modelyard" + b"".join(sorted(known for _, known in self.hashes))).hexdigest()
+
     @classmethod
     def of(cls, lines: Iterable[str], where: str = "API keys") -> Self:
         """Keys as they are written: one a line, `key` or `name:key`; empty lines and `#` comments are skipped.

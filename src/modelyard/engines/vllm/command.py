@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from modelyard.catalog.memory.device import has_bfloat16
 from modelyard.catalog.model import Model
+from modelyard.catalog.spec import ModelSpec
 from modelyard.engines.environments import Environment, hardware_here
 from modelyard.engines.environments.environment import own_environ
 from modelyard.engines.vllm.settings import ServeSettings
@@ -66,49 +68,67 @@ def command_of(
     else:
         raise EngineNotInstalledError("engine 'vllm' is not installed", hint="modelyard engines install vllm")
     line += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", *names]
-    line += _choices(model, settings, hardware(environment))
+    line += _written(arguments(model.spec, settings, hardware(environment)))
     if template is not None:
         line += ["--chat-template", str(template)]
     return [*line, *settings.args]
 
 
-def _choices(model: Model, settings: ServeSettings, kind: str) -> list[str]:
-    line: list[str] = []
+def arguments(spec: ModelSpec, settings: ServeSettings, kind: str) -> dict[str, Any]:
+    """What the options and the catalogue's entry come to as arguments of vLLM, by the names of its Python classes.
+
+    Args:
+        spec: the model's.
+        settings: its options.
+        kind: what the server computes on, as `hardware`.
+    """
     eager = settings.enforce_eager if settings.enforce_eager is not None else kind == "cpu"
-    for name, value in (
-        ("--dtype", dtype_of(settings, kind)),
-        ("--max-model-len", settings.context_length or "auto"),
-        ("--gpu-memory-utilization", settings.gpu_memory_utilization),
-        ("--tensor-parallel-size", settings.tensor_parallel_size),
-        ("--max-num-seqs", settings.max_num_seqs),
-    ):
-        line += [name, str(value)] if value is not None else []
-    line += ["--enforce-eager"] if eager else []
+    chosen: dict[str, Any] = {
+        "dtype": dtype_of(settings, kind),
+        "max_model_len": settings.context_length or -1,  # what the model can do, and the KV cache holds
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "max_num_seqs": settings.max_num_seqs,
+    }
+    found = {name: value for name, value in chosen.items() if value is not None}
+    if eager:
+        found["enforce_eager"] = True
     if settings.adapters:
-        line += ["--enable-lora", "--max-lora-rank", str(settings.max_lora_rank)]
+        found |= {"enable_lora": True, "max_lora_rank": settings.max_lora_rank}
     if settings.tool_call_parser:
-        line += ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser]
-    if model.spec.quantization == "4bit":
-        line += ["--quantization", "bitsandbytes"]
-    if model.spec.trust_remote_code:
-        line += ["--trust-remote-code", "--code-revision", model.spec.trust_remote_code]
+        found |= {"enable_auto_tool_choice": True, "tool_call_parser": settings.tool_call_parser}
+    if spec.quantization == "4bit":
+        found["quantization"] = "bitsandbytes"
+    if spec.trust_remote_code:
+        found |= {"trust_remote_code": True, "code_revision": spec.trust_remote_code}
     pixels = {name: getattr(settings, name) for name in ("min_pixels", "max_pixels")}
     if any(pixels.values()):
-        line += ["--mm-processor-kwargs", json.dumps({key: one for key, one in pixels.items() if one})]
+        found["mm_processor_kwargs"] = {key: one for key, one in pixels.items() if one}
+    return found
+
+
+def _written(found: Mapping[str, Any]) -> list[str]:
+    """Arguments as the command line has them."""
+    line: list[str] = []
+    for name, value in found.items():
+        line.append("--" + name.replace("_", "-"))
+        if value is not True:
+            line.append(json.dumps(value) if isinstance(value, dict) else str(value))
     return line
+
+
+def variables_of(settings: ServeSettings, kind: str) -> dict[str, str]:
+    """The environment variables that the options come to."""
+    found = {"VLLM_NO_USAGE_STATS": "1"}
+    if settings.adapters:
+        found["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+    if kind == "cpu":
+        found["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gb)
+    return found | dict(settings.env)
 
 
 def environ_of(settings: ServeSettings, environment: Environment | None, key: str) -> dict[str, str]:
     """The server's environment: its files are here, so it asks no network."""
     own = environment.environ() if environment is not None else own_environ({})
-    own |= {
-        "VLLM_API_KEY": key,
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-    }
-    if settings.adapters:
-        own["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
-    if hardware(environment) == "cpu":
-        own["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gb)
-    return own | dict(settings.env)
+    own |= {"VLLM_API_KEY": key, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return own | variables_of(settings, hardware(environment))

@@ -29,7 +29,8 @@ OPTIONS = {
     "max_pixels": "pixels that a large image is reduced to",
     "ready_timeout": "seconds that the server may take until it answers (900)",
 }
-_SHARED = ("connect_timeout", "timeout", "stall_timeout", "retries", "longest_wait", "max_connections")
+HTTP_OPTIONS = ("connect_timeout", "timeout", "stall_timeout", "retries", "longest_wait", "max_connections")
+"""Options of how the server is talked to, as of an endpoint."""
 _COUNTS = (
     "context_length",
     "tensor_parallel_size",
@@ -77,10 +78,10 @@ class ServeSettings:
             InvalidArgumentError: one is not known, or has no such value.
         """
         for key in options:
-            check_option("vllm", key, (*OPTIONS, *_SHARED))
+            check_option("vllm", key, (*OPTIONS, *HTTP_OPTIONS))
         given = {key: value for key, value in options.items() if value is not None}
         own = {key: _checked(key, value) for key, value in given.items() if key in OPTIONS}
-        http = Settings.read({key: given[key] for key in _SHARED if key in given}, engine="vllm")
+        http = Settings.read({key: given[key] for key in HTTP_OPTIONS if key in given}, engine="vllm")
         return cls(**own, http=http)
 
     def http_with(self, key: str) -> Settings:
