@@ -1,6 +1,6 @@
 """The transformers engine on a GPU beside transformers itself: 16, 8 and 4 bits, and with adapters.
 
-    python perf/gpu.py [--shape 7b] [--streams 1 16 64] [--rounds 2] [--warm 2] [--tokens 64] [--weights bfloat16 8bit 4bit]
+    python perf/gpu.py [--shape 7b] [--streams 1 16 64] [--rounds 2] [--warm 2] [--tokens 64] [--weights bfloat16 8bit 4bit] [--worker]
 
 The model has random weights in the shape of a known one: what a step costs and how much memory it takes does not
 depend on them. Ours: requests that arrive 1 ms apart, each a stream with texts and logprobs. The peer: `model.generate`
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--weights", nargs="*", default=("bfloat16", "8bit", "4bit"))
+    parser.add_argument("--worker", action="store_true", help="our engine in a process of its own")
     given = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -112,8 +113,9 @@ def measured(
     how = {} if weights == "bfloat16" else {"quantization": weights}
     spec = {"alias": "m", "sources": [{"kind": "path", "path": str(files)}], "engine": "transformers", **how}
     began = time.perf_counter()
-    engine = load_engine(ModelSpec.model_validate(spec), {"dtype": "bfloat16", "device": device})
-    found: dict[str, Any] = {"weights": weights, "load_s": round(time.perf_counter() - began, 1)}
+    options = {"dtype": "bfloat16", "device": device, "worker": given.worker}
+    engine = load_engine(ModelSpec.model_validate(spec), options)
+    found: dict[str, Any] = {"weights": weights, "worker": given.worker, "load_s": round(time.perf_counter() - began, 1)}
     found["weights_gib"] = round(engine.memory.weights / 2**30, 2)
     model = peer(files, weights, device)
     words = transformers.AutoTokenizer.from_pretrained(files, padding_side="left")

@@ -149,7 +149,9 @@ def _transformers(facts: ModelFacts, model: Architecture, work: Workload, how: H
         cache, reading = 0, work.batch * work.context
     else:
         cache = kv_bytes_joined(model, work.batch, work.prompt, work.context, width)
-        reading = max(_number(how, "prompt_tokens", 512), work.batch * _LEAST_COLUMNS)
+        reading = max(
+            _number(how, "prompt_tokens", 4096 if how.device == "gpu" else 512), work.batch * _LEAST_COLUMNS
+        )
     active = pass_bytes(model, work.batch, work.prompt, width=width, total=reading)
     active += min(reading, work.batch * work.prompt) * work.context  # the attention mask, a byte each
     active += unpacked_bytes(model, work.batch, work.context, width)

@@ -22,7 +22,9 @@ from modelyard.errors import EngineError, ModelyardError, ResourceExhaustedError
 from modelyard.types import FinishReason
 
 _PIECE_SECONDS = 0.3  # of one piece of a prompt: for so long the others wait, and a caller who leaves
-_FIRST_PIECE, _LEAST_PIECE = 128, 32  # tokens
+FIRST_PIECE = 128
+"""Tokens of the first piece of a prompt on a processor whose speed is not known yet."""
+_LEAST_PIECE = 32  # tokens
 _READINGS = 4  # steps in a row that end the reading of newcomers while those who answer wait
 
 
@@ -107,15 +109,25 @@ class TorchBackend:
         text: the bytes of a token.
         max_batch: most rows that answer at once.
         piece: most tokens of one piece of a prompt.
+        first_piece: tokens of the first one; the time that it takes sizes the next.
         cache_room: most bytes of KV cache.
     """
 
-    def __init__(self, machine: Machine, text: Piece, *, max_batch: int, piece: int, cache_room: int) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        text: Piece,
+        *,
+        max_batch: int,
+        piece: int,
+        first_piece: int,
+        cache_room: int,
+    ) -> None:
         self._machine = machine
         self._text = text
         self._max_batch = max_batch
         self._largest = piece
-        self._piece = min(piece, _FIRST_PIECE)
+        self._piece = first_piece
         self._cache_room = cache_room
         self._waiting: deque[Row] = deque()
         self._reading: Reading | None = None

@@ -12,7 +12,7 @@ from modelyard.catalog.model import Model
 from modelyard.engines.base import Memory
 from modelyard.engines.continuations import Pair, cut
 from modelyard.engines.detokenize import Piece
-from modelyard.engines.transformers.backend import Machine, Row, TorchBackend
+from modelyard.engines.transformers.backend import FIRST_PIECE, Machine, Row, TorchBackend
 from modelyard.engines.transformers.causal import AloneMachine, SharedMachine
 from modelyard.engines.transformers.classifier import Classifier, labels_of
 from modelyard.engines.transformers.embedder import Embedder
@@ -70,7 +70,8 @@ class Instance:
         loaded = load(model, settings)
         self.net = Net(loaded.model)
         on_cpu = self.net.device.type == "cpu"
-        self.together = min(settings.prompt_tokens, TOGETHER) if on_cpu else settings.prompt_tokens
+        max_batch, tokens = settings.sizes(self.net.device.type)
+        self.together = min(tokens, TOGETHER) if on_cpu else tokens
         self._tokenizer = loaded.tokenizer
         self.facts = _facts(model, loaded, settings)
         self.prompts = Prompts(
@@ -92,8 +93,9 @@ class Instance:
         self._backend = TorchBackend(
             self._machine,
             self._pieces,
-            max_batch=settings.max_batch,
-            piece=settings.prompt_tokens,
+            max_batch=max_batch,
+            piece=tokens,
+            first_piece=min(tokens, FIRST_PIECE) if on_cpu else tokens,
             cache_room=int((settings.kv_cache_gb or 0) * 2**30) or cache_room(self.net.device),
         )
 

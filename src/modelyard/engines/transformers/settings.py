@@ -15,15 +15,16 @@ OPTIONS = {
     "dtype": "number type of the weights: bfloat16, float16, float32, or auto (as they are stored); by default the fastest on this device, measured once",
     "attn_implementation": "sdpa (default), eager, flash_attention_2, …, as transformers names them",
     "threads": "CPU threads; all cores by default",
-    "max_batch": "most requests that answer at once (32)",
+    "max_batch": "most requests that answer at once (32; on a GPU 256)",
     "kv_cache_gb": "most GiB of KV cache; by default half of the memory that is free after loading",
-    "prompt_tokens": "tokens of a prompt read in one step, and of short ones that are scored together (512; the latter 256 at most on a CPU): larger reads faster, cancels later",
+    "prompt_tokens": "tokens of a prompt read in one step, and of short ones that are scored together (512, the latter 256 at most; on a GPU 4096): larger reads faster, cancels later",
     "context_length": "tokens of prompt and answer, below what the model was trained for",
     "min_pixels": "images with fewer pixels are enlarged (vision)",
     "max_pixels": "images with more pixels are made smaller (vision)",
     "model_kwargs": "further arguments of transformers' from_pretrained",
 }
 
+PROMPT_TOKENS, PROMPT_TOKENS_GPU = 512, 4096
 _MORE = " Other arguments of from_pretrained go into the option model_kwargs, a mapping."
 _RENAMED = {"torch_dtype": "dtype"}
 _DTYPES = ("bfloat16", "float16", "float32", "auto")
@@ -39,14 +40,19 @@ class Settings:
     dtype: str | None = None
     attn_implementation: str | None = None
     threads: int | None = None
-    max_batch: int = 32
+    max_batch: int | None = None
     kv_cache_gb: float | None = None
-    prompt_tokens: int = 512
+    prompt_tokens: int | None = None
     context_length: int | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
     quantization: str | None = None
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def sizes(self, device: str) -> tuple[int, int]:
+        """Most requests that answer at once, and tokens of a prompt read in one step, on a type of device."""
+        usual = (256, PROMPT_TOKENS_GPU) if device == "cuda" else (32, PROMPT_TOKENS)
+        return self.max_batch or usual[0], self.prompt_tokens or usual[1]
 
     @classmethod
     def read(cls, options: Mapping[str, Any], quantization: str | None) -> Settings:
