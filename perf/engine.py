@@ -3,8 +3,9 @@
     python perf/engine.py [--rounds 5]
 
 Both sides run SmolLM2-135M from the same converted files with the same prompts, lengths and sampling, and
-read every token and its logprob. Sides take turns, so that a drift of the machine hits both; the ratio is
-of the medians. Run it alone: a second busy process on two cores ruins every figure here.
+read every token and its logprob. A third side is the raw pipeline on the GGUF file as OpenVINO's reader takes it, zero
+points rounded (docs/decisions/0028-zero-points.md): what keeping them costs. Sides take turns, so that a drift of the
+machine hits all; the ratios are of the medians. Run it alone: a second busy process on two cores ruins every figure.
 """
 
 from __future__ import annotations
@@ -58,29 +59,36 @@ def main() -> None:
     assert isinstance(engine, OpenVINOEngine)
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = True
-    pipeline = genai.ContinuousBatchingPipeline(str(engine.folder), scheduler, "CPU")
+    pipelines = {
+        "raw": genai.ContinuousBatchingPipeline(str(engine.folder), scheduler, "CPU"),
+        "rounded": genai.ContinuousBatchingPipeline(str(engine.model.path), scheduler, "CPU"),
+    }
     found: dict[str, Any] = {"what": "engine", "model": "smollm2-135m", "openvino": openvino.__version__}
     print(
-        f"{'streams':>7} {'ours tok/s':>11} {'raw tok/s':>11} {'ratio':>6} {'TTFT ours ms':>13} {'raw ms':>8} {'added ms':>9}"
+        f"{'streams':>7} {'ours tok/s':>11} {'raw tok/s':>11} {'ratio':>6} {'rounded tok/s':>14} {'ratio':>6} "
+        f"{'TTFT ours ms':>13} {'raw ms':>8} {'added ms':>9}"
     )
     for count in STREAMS:
-        ours, raw = [], []
+        sides: dict[str, list[tuple[float, float]]] = {"ours": [], "raw": [], "rounded": []}
         repeats = rounds * (3 if count == 1 else 1)
         for at in range(repeats + 1):
             texts = prompts(count, at * 1000 + count)
-            for side in ("ours", "raw") if at % 2 else ("raw", "ours"):
-                if side == "raw":
-                    raw.append(raw_round(pipeline, texts))
+            for side in sides if at % 2 else reversed(sides):
+                if side == "ours":
+                    sides[side].append(asyncio.run(our_round(engine, texts, TOKENS)))
                 else:
-                    ours.append(asyncio.run(our_round(engine, texts, TOKENS)))
-        speed = [statistics.median(one[0] for one in side[1:]) for side in (ours, raw)]
-        first = [statistics.median(one[1] for one in side[1:]) * 1000 for side in (ours, raw)]
-        row = {"ours": round(speed[0], 1), "raw": round(speed[1], 1), "ratio": round(speed[0] / speed[1], 3)}
-        row |= {"ttft_ours_ms": round(first[0], 2), "ttft_raw_ms": round(first[1], 2)}
-        row["ttft_added_ms"] = round(first[0] - first[1], 2)
+                    sides[side].append(raw_round(pipelines[side], texts))
+        speed = {side: statistics.median(one[0] for one in many[1:]) for side, many in sides.items()}
+        first = {side: statistics.median(one[1] for one in many[1:]) * 1000 for side, many in sides.items()}
+        row = {side: round(value, 1) for side, value in speed.items()}
+        row |= {"ratio": round(speed["ours"] / speed["raw"], 3)}
+        row |= {"ratio_to_rounded": round(speed["ours"] / speed["rounded"], 3)}
+        row |= {"ttft_ours_ms": round(first["ours"], 2), "ttft_raw_ms": round(first["raw"], 2)}
+        row["ttft_added_ms"] = round(first["ours"] - first["raw"], 2)
         found[str(count)] = row
         print(
-            f"{count:>7} {speed[0]:>11.1f} {speed[1]:>11.1f} {row['ratio']:>6.3f} {first[0]:>13.2f} {first[1]:>8.2f} {row['ttft_added_ms']:>9.2f}"
+            f"{count:>7} {speed['ours']:>11.1f} {speed['raw']:>11.1f} {row['ratio']:>6.3f} {speed['rounded']:>14.1f} "
+            f"{row['ratio_to_rounded']:>6.3f} {first['ours']:>13.2f} {first['raw']:>8.2f} {row['ttft_added_ms']:>9.2f}"
         )
     engine.close()
     print(json.dumps(found))

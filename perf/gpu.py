@@ -115,7 +115,11 @@ def measured(
     began = time.perf_counter()
     options = {"dtype": "bfloat16", "device": device, "worker": given.worker}
     engine = load_engine(ModelSpec.model_validate(spec), options)
-    found: dict[str, Any] = {"weights": weights, "worker": given.worker, "load_s": round(time.perf_counter() - began, 1)}
+    found: dict[str, Any] = {
+        "weights": weights,
+        "worker": given.worker,
+        "load_s": round(time.perf_counter() - began, 1),
+    }
     found["weights_gib"] = round(engine.memory.weights / 2**30, 2)
     model = peer(files, weights, device)
     words = transformers.AutoTokenizer.from_pretrained(files, padding_side="left")

@@ -429,8 +429,8 @@ def test_a_model_larger_than_the_budget_is_refused_and_says_what_would_fit(
     small = load_catalog().resolve(str(small_gguf))
     with roomy("100MB") as pool, pytest.raises(ResourceExhaustedError) as caught:
         asyncio.run(lease(pool, small))
-    assert "would take about 3" in caught.value.message and "budget is 100 MB" in caught.value.message
-    assert "Weights of up to 29 MB fit" in caught.value.hint and "MODELYARD_MEMORY=0.4GB" in caught.value.hint
+    assert "would take about 4" in caught.value.message and "budget is 100 MB" in caught.value.message
+    assert "Weights of up to 29 MB fit" in caught.value.hint and "MODELYARD_MEMORY=0.5GB" in caught.value.hint
     assert pool.status() == ()
 
 

@@ -20,7 +20,7 @@ def test_the_json_of_an_answer_is_whole(command: Run) -> None:
     found = command(
         "generate",
         "smollm2-135m",
-        "What is the capital of France?",
+        "Name the capital of France.",
         "--temperature",
         "0",
         "--max-tokens",

@@ -217,7 +217,7 @@ def test_scores_are_the_same_however_little_is_held_at_once(
         assert first.token_ids == second.token_ids == third.token_ids
         assert first.is_greedy == second.is_greedy == third.is_greedy
         assert second.token_logprobs == pytest.approx(first.token_logprobs, abs=2e-3)
-        assert third.token_logprobs == pytest.approx(first.token_logprobs, abs=0.01)
+        assert third.token_logprobs == pytest.approx(first.token_logprobs, abs=0.01, rel=1e-3)
 
 
 def test_prompts_read_in_one_pass_have_the_scores_that_each_has_alone(engine: OpenVINOEngine) -> None:
@@ -259,8 +259,12 @@ def test_the_last_feed_forward_part_is_worked_out_for_asked_places_alone(engine:
 def test_scores_that_are_not_exact_are_near_those_that_are(engine: OpenVINOEngine) -> None:
     exact = asyncio.run(engine.score(PROMPT, TAILS))
     fast = asyncio.run(engine.score(PROMPT, TAILS, exact=False))
-    for one, other in zip(exact, fast, strict=True):
-        assert other.token_logprobs == pytest.approx(one.token_logprobs, abs=0.6)
+    apart = [
+        abs(a - b)
+        for one, other in zip(exact, fast, strict=True)
+        for a, b in zip(one.token_logprobs, other.token_logprobs, strict=True)
+    ]
+    assert sum(apart) / len(apart) < 0.25 and max(apart) < 1.5  # the rarer a token, the further
 
 
 def test_a_closed_engine_scores_nothing_more(small_gguf: Path) -> None:

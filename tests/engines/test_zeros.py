@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from modelyard.engines.openvino.zeros import minima, rounds
+from modelyard.engines.openvino.zeros import eight_bits, minima, rounds
 
 TYPES = {"Q4_1": gguf.GGMLQuantizationType.Q4_1, "Q4_K": gguf.GGMLQuantizationType.Q4_K}
 SIZES = {"Q4_1": (20, 4), "Q4_K": (144, 16)}  # bytes of a block, bytes before its steps
@@ -60,3 +60,28 @@ def test_a_file_without_such_tensors_needs_nothing(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     assert not rounds(tmp_path / "f.gguf") and minima(tmp_path / "f.gguf") == {}
+
+
+@given(
+    scale=some.one_of(some.just(0.0), some.floats(2**-10, 4, width=16)),
+    low=some.floats(-64, 64, width=16),
+    steps=some.lists(some.integers(0, 15), min_size=32, max_size=32),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_group_in_eight_bits_is_within_a_sixteenth_of_a_step_or_of_its_own_256th(
+    scale: float, low: float, steps: list[int]
+) -> None:
+    q, scales = np.array([[steps]], np.uint8), np.array([[scale]], np.float16)
+    wide, zero, fine = eight_bits(q, scales, np.array([[low]], np.float32))
+    found = (wide.astype(np.float64) - zero[..., None]) * fine[..., None].astype(np.float64)
+    true = scale * q.astype(np.float64) + low
+    far = max(abs(low), abs(low + 15 * scale))
+    # half a step of the zero point, and half a one of the weights where a group is spread over all 256
+    allowed = scale / 32 if -15.9375 * scale <= low <= 0 else 15 * scale / 255 + far / 255
+    assert np.abs(found - true).max() <= allowed + far * 2**-10  # float16 has eleven bits
+
+
+def test_the_reader_s_own_case_is_exact_where_nothing_was_rounded() -> None:
+    q = np.arange(16, dtype=np.uint8).reshape(1, 1, 16)
+    wide, zero, fine = eight_bits(q, np.array([[0.25]], np.float16), np.array([[-2.0]], np.float32))
+    assert ((wide.astype(int) - zero[..., None]) * fine[..., None] == 0.25 * q - 2.0).all()

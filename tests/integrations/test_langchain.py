@@ -805,7 +805,7 @@ def small() -> ChatModelyard:
 
 @pytest.mark.model
 def test_a_real_model_answers_with_usage_and_logprobs(small: ChatModelyard) -> None:
-    message = small.invoke("What is the capital of France?", logprobs=True)
+    message = small.invoke("Name the capital of France.", logprobs=True)
     listed = message.response_metadata["logprobs"]["content"]
     assert "Paris" in str(message.content)
     assert "".join(one["token"] for one in listed) == message.content
@@ -821,7 +821,7 @@ def test_a_real_model_streams_token_by_token(small: ChatModelyard) -> None:
 
 @pytest.mark.model
 def test_requests_of_a_batch_run_together(small: ChatModelyard) -> None:
-    questions: list[Any] = ["What is the capital of France?", "What is the capital of Italy?"] * 2
+    questions: list[Any] = ["Name the capital of France.", "Name the capital of Italy."] * 2
     answers = [str(one.content) for one in small.batch(questions)]
     assert all("Paris" in one for one in answers[::2]) and all("Rome" in one for one in answers[1::2])
 

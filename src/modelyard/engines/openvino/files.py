@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +33,8 @@ def prepared(model: Model, *, exact: bool = False) -> Path:
 
     Args:
         model: its files.
-        exact: with the weights of a GGUF file as they are; see `modelyard.engines.openvino.zeros`.
+        exact: with the weights of a GGUF file to the last bit, which costs speed; else zero points may be off by a
+            thirty-second of a step. See `modelyard.engines.openvino.zeros`.
 
     Raises:
         UnsupportedError: the files are of a kind or an architecture that cannot be brought into it.
@@ -50,12 +50,14 @@ def prepared(model: Model, *, exact: bool = False) -> Path:
     if model.path.is_dir():
         return _with_facts(model)
     name = model.revision.replace(":", "-").replace("/", "-")
-    folder = cache_dir() / "openvino" / f"{name}-{library_version()}"
-    _made(folder, lambda: _convert(model, folder))
-    if exact and rounds(model.path):
-        whole = folder.with_name(f"{folder.name}-whole")
-        _made(whole, lambda: _restore(model, folder, whole))
-        return whole
+    kept = cache_dir() / "openvino" / f"{name}-{library_version()}"
+    mended, plain = (kept.with_name(f"{kept.name}-{one}") for one in ("whole" if exact else "near", "plain"))
+    for folder in (mended, plain):
+        if (folder / FACTS).is_file():
+            return folder
+    mend = ("restore" if exact else "widen") if rounds(model.path) else None
+    folder = mended if mend else plain
+    _made(folder, lambda: _convert(model, folder, mend))
     return folder
 
 
@@ -123,15 +125,21 @@ genai.ContinuousBatchingPipeline(sys.argv[1], genai.SchedulerConfig(), "CPU", ke
 """
 
 
-_RESTORE = """
+_MENDING = """
 import sys
-from modelyard.engines.openvino.zeros import restore
-restore(*sys.argv[1:])
+from modelyard.engines.openvino import zeros
+getattr(zeros, sys.argv[1])(*sys.argv[2:])
 """
 
 
-def _convert(model: Model, folder: Path) -> None:
-    """Converts a GGUF file, in a temporary folder that takes its place when it is whole."""
+def _convert(model: Model, folder: Path, mend: str | None) -> None:
+    """Converts a GGUF file, in a temporary folder that takes its place when it is whole.
+
+    Args:
+        model: its file.
+        folder: to become the model's.
+        mend: the function of `zeros` that puts the file's zero points back in, None where none were rounded.
+    """
     from modelyard.catalog.gguf import read_gguf
 
     header = read_gguf(model.path)
@@ -140,7 +148,9 @@ def _convert(model: Model, folder: Path) -> None:
             f"engine openvino cannot read a GGUF of architecture '{header.architecture}'",
             hint=f"It reads {', '.join(sorted(OPENVINO_ARCHITECTURES))}; engine: llamacpp reads all.",
         )
-    check_room(folder.parent, int(model.path.stat().st_size * 1.5), f"converting {model.path.name}")
+    check_room(
+        folder.parent, int(model.path.stat().st_size * (4 if mend else 1.5)), f"converting {model.path.name}"
+    )
     with temporary_folder(folder.parent, folder.name) as temporary:
         link = temporary / "model.gguf"
         link.symlink_to(model.path.resolve())
@@ -149,27 +159,23 @@ def _convert(model: Model, folder: Path) -> None:
         if status != 0:
             raise load_error(model, said or f"the converter died ({status})")
         link.unlink()
+        if mend:
+            _mend(model, temporary, mend)
         eos = [header.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
         ends = [int(one) for one in eos if one is not None]
-        write_facts(temporary, header.context_length, header.file_type, ends)
+        weights = f"{header.file_type} in 8 bits" if mend == "widen" else header.file_type
+        write_facts(temporary, header.context_length, weights, ends)
         publish(temporary, folder)
 
 
-def _restore(model: Model, rounded: Path, folder: Path) -> None:
-    """A copy of a converted model with the zero points that its file has."""
-    size = sum(one.stat().st_size for one in rounded.iterdir())
-    check_room(folder.parent, int(size * 2.2), f"restoring the weights of {model.path.name}")
-    with temporary_folder(folder.parent, folder.name) as temporary:
-        for one in rounded.iterdir():
-            shutil.copy2(one, temporary / one.name)
-        status, said = run_apart(_RESTORE, str(temporary), str(model.path))
-        if status != 0:
-            last = said.strip().splitlines()[-1:] or [f"it died ({status})"]
-            raise EngineError(
-                f"the zero points of {model.path.name} cannot be restored: {last[0][:300]}",
-                hint="Use precision: fast, or engine: llamacpp.",
-            )
-        publish(temporary, folder)
+def _mend(model: Model, folder: Path, mend: str) -> None:
+    status, said = run_apart(_MENDING, mend, str(folder), str(model.path))
+    if status != 0:
+        last = said.strip().splitlines()[-1:] or [f"it died ({status})"]
+        raise EngineError(
+            f"the zero points of {model.path.name} cannot be put back: {last[0][:300]}",
+            hint="Use engine: llamacpp.",
+        )
 
 
 def load_error(model: Model, text: str) -> EngineError | ResourceExhaustedError:

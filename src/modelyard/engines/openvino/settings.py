@@ -12,7 +12,7 @@ from modelyard.errors import InvalidArgumentError
 OPTIONS = {
     "device": "OpenVINO device: CPU (default), GPU, NPU or AUTO",
     "threads": "CPU threads; all cores by default",
-    "precision": "fast (default: the CPU's own, activations quantised on the fly) or exact (float32, and the zero points of a GGUF file as they are)",
+    "precision": "fast (default: the CPU's own, activations quantised on the fly) or exact (float32, and a GGUF file's zero points to the last bit, which may be off by a thirty-second of a step else)",
     "kv_cache_gb": "fixed size of the KV cache in GiB; by default it grows with the requests",
     "max_batch_tokens": "tokens of one step (256): larger reads prompts slightly faster, cancels later",
     "min_pixels": "images with fewer pixels are enlarged (vision)",
