@@ -525,9 +525,8 @@ def test_leaving_frees_the_slot(engine: Engine, when: str) -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         else:
-            for _ in range(
-                3
-            ):  # pieces join while nobody reads, so a quick engine may be through before the third
+            # Pieces join while nobody reads, so a quick engine may be through before the third.
+            for _ in range(3):
                 await anext(stream, None)
         await stream.aclose()  # type: ignore[attr-defined]
         began = time.monotonic()

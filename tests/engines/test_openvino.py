@@ -264,7 +264,7 @@ def test_scores_that_are_not_exact_are_near_those_that_are(engine: OpenVINOEngin
         for one, other in zip(exact, fast, strict=True)
         for a, b in zip(one.token_logprobs, other.token_logprobs, strict=True)
     ]
-    assert sum(apart) / len(apart) < 0.25 and max(apart) < 1.5  # the rarer a token, the further
+    assert sum(apart) / len(apart) < 0.25 and max(apart) < 1  # the rarer a token, the further
 
 
 def test_a_closed_engine_scores_nothing_more(small_gguf: Path) -> None:

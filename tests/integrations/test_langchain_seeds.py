@@ -554,7 +554,10 @@ def test_invariant_3_answers_keep_no_gradients(sees: HuggingFaceImageLLM) -> Non
     assert all(one.grad is None for one in net(sees).parameters()) and not net(sees).training
 
 
-def test_invariant_4_nothing_is_kept_at_a_fixed_path() -> None:
-    from modelyard.paths import cache_dir
+def test_invariant_4_nothing_is_kept_at_a_fixed_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelyard.paths import cache_dir, data_dir
 
-    assert not Path("/root/models").exists() and cache_dir() != Path("/root/models")
+    for name, folder in (("MODELYARD_CACHE", cache_dir), ("MODELYARD_DATA", data_dir)):
+        for place in (tmp_path / "one", tmp_path / "two"):
+            monkeypatch.setenv(name, str(place))
+            assert folder() == place

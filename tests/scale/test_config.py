@@ -130,6 +130,13 @@ def test_on_a_cpu_one_adapter_is_asked_at_a_time_and_nothing_is_packed(catalog: 
         llm_args(load_catalog(file).own(), "cpu")
 
 
+def test_bits_that_vllm_does_not_pack_are_refused_and_not_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "packed.yaml"
+    file.write_text("models:\n  m: {source: {hub: org/m}, engine: vllm, quantization: 8bit}\n")
+    with pytest.raises(UnsupportedError, match="'m' asks for 8bit"):
+        llm_args(load_catalog(file).own(), "cuda")
+
+
 def test_what_is_deployed_from_it_is_the_same_catalogue(catalog: Any) -> None:
     args = application_of(config(catalog), "modelyard")["args"]
     app = application(json.loads(json.dumps(args)))

@@ -12,7 +12,7 @@ from typing import Any
 import modelyard
 from modelyard.catalog.load import Catalog
 from modelyard.catalog.spec import HubSource, ModelSpec, PathSource
-from modelyard.engines.vllm.command import arguments, variables_of
+from modelyard.engines.vllm.command import arguments, check_quantization, variables_of
 from modelyard.engines.vllm.settings import ServeSettings
 from modelyard.errors import UnsupportedError
 from modelyard.scale.served import (
@@ -210,11 +210,7 @@ def _llm_config(spec: ModelSpec, adapters: Sequence[ModelSpec], kind: str, offli
             f"option 'command' of '{spec.alias}' names a program, and Ray Serve LLM starts vLLM itself",
             hint="Leave it out; what it sets can stand in options: args and env.",
         )
-    if spec.quantization and kind == "cpu":
-        raise UnsupportedError(
-            f"vLLM packs no weights on a CPU, and '{spec.alias}' asks for {spec.quantization}",
-            hint="Leave quantization out, give the cluster a GPU, or use engine: openvino or transformers.",
-        )
+    check_quantization(spec, kind)
     if adapters:
         settings = replace(settings, adapters=True)
     if adapters and kind == "cpu":

@@ -6,7 +6,6 @@ Ray Serve LLM cannot be imported without vLLM, so this module is named in config
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,13 @@ from ray.llm._internal.serve.core.configs.llm_config import DiskMultiplexConfig
 from ray.llm._internal.serve.utils.lora_serve_utils import LoraModelLoader
 from ray.serve.llm.deployment import LLMServer
 from ray.serve.llm.ingress import OpenAiIngress
-from starlette.responses import JSONResponse
 
 from modelyard.catalog.pull import pull
 from modelyard.errors import ModelyardError
 from modelyard.scale.config import ADAPTERS
 from modelyard.scale.served import read_catalog
 from modelyard.serving.keys import ApiKeys
+from modelyard.serving.refusals import refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -77,16 +76,15 @@ class Gate:
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app = app
-        self._expected = f"Bearer {key}".encode()
+        self._keys = ApiKeys.of([key])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
         if scope["type"] != "lifespan":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._expected):
+            given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            if self._keys.owner(given) is None:
                 message = "these routes are for the server in front of them: ask it under /v1"
-                error = {"message": message, "type": "authentication_error", "code": "invalid_api_key"}
-                await JSONResponse({"error": error}, 401)(scope, receive, send)
+                await refusal(message, 401, code="invalid_api_key")(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -95,7 +93,6 @@ class Server(LLMServer):
     """A replica of a vLLM model whose adapters come from where the catalogue says."""
 
     async def __init__(self, llm_config: Any, **how: Any) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        self._known = dict(llm_config.experimental_configs[ADAPTERS])
         await super().__init__(llm_config, model_downloader=Catalogued, **how)
 
     async def start(self) -> None:
@@ -107,7 +104,7 @@ class Server(LLMServer):
         await super().start()  # type: ignore[no-untyped-call]
         engine: Any = self.engine
         loader = Catalogued()
-        for alias in self._known:
+        for alias in self._llm_config.experimental_configs[ADAPTERS]:
             name = f"{self._llm_config.model_id}:{alias}"
             try:
                 await engine.resolve_lora(await loader.load_model_from_config(name, self._llm_config))

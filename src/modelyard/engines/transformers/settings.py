@@ -24,7 +24,6 @@ OPTIONS = {
     "model_kwargs": "further arguments of transformers' from_pretrained",
 }
 
-PROMPT_TOKENS, PROMPT_TOKENS_GPU = 512, 4096
 _MORE = " Other arguments of from_pretrained go into the option model_kwargs, a mapping."
 _RENAMED = {"torch_dtype": "dtype"}
 _DTYPES = ("bfloat16", "float16", "float32", "auto")
@@ -51,7 +50,7 @@ class Settings:
 
     def sizes(self, device: str) -> tuple[int, int]:
         """Most requests that answer at once, and tokens of a prompt read in one step, on a type of device."""
-        usual = (256, PROMPT_TOKENS_GPU) if device == "cuda" else (32, PROMPT_TOKENS)
+        usual = (256, 4096) if device == "cuda" else (32, 512)
         return self.max_batch or usual[0], self.prompt_tokens or usual[1]
 
     @classmethod

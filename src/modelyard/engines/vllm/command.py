@@ -15,6 +15,8 @@ from modelyard.engines.environments.environment import own_environ
 from modelyard.engines.vllm.settings import ServeSettings
 from modelyard.errors import EngineNotInstalledError, UnsupportedError
 
+QUANTIZATIONS = frozenset({"4bit"})
+"""What vLLM packs weights to as it loads them."""
 _SERVER = (
     "vllm.entrypoints.openai.api_server"  # the `vllm` command of the CPU build does not find its package
 )
@@ -72,6 +74,22 @@ def command_of(
     if template is not None:
         line += ["--chat-template", str(template)]
     return [*line, *settings.args]
+
+
+def check_quantization(spec: ModelSpec, kind: str) -> None:
+    """Raises UnsupportedError for weights that vLLM cannot pack on what it computes on."""
+    if not spec.quantization:
+        return
+    if kind == "cpu":
+        raise UnsupportedError(
+            f"vLLM packs no weights on a CPU, and '{spec.alias}' asks for {spec.quantization}",
+            hint="Leave quantization out, or use engine: openvino or transformers.",
+        )
+    if spec.quantization not in QUANTIZATIONS:
+        raise UnsupportedError(
+            f"vLLM packs weights as {', '.join(sorted(QUANTIZATIONS))}, and '{spec.alias}' asks for {spec.quantization}",
+            hint="Ask for that, leave quantization out, or use engine: transformers.",
+        )
 
 
 def arguments(spec: ModelSpec, settings: ServeSettings, kind: str) -> dict[str, Any]:

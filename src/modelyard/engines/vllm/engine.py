@@ -29,7 +29,14 @@ from modelyard.engines.endpoint.engine import EndpointEngine
 from modelyard.engines.endpoint.probe import Found
 from modelyard.engines.progress import load_progress
 from modelyard.engines.supervised import Server, free_port
-from modelyard.engines.vllm.command import command_of, dtype_of, environ_of, hardware
+from modelyard.engines.vllm.command import (
+    QUANTIZATIONS,
+    check_quantization,
+    command_of,
+    dtype_of,
+    environ_of,
+    hardware,
+)
 from modelyard.engines.vllm.settings import OPTIONS, ServeSettings
 from modelyard.engines.vllm.turns import Turns
 from modelyard.errors import (
@@ -56,18 +63,14 @@ class VLLMEngine(EndpointEngine):
 
     name = "vllm"
     OPTIONS: ClassVar[Mapping[str, str]] = OPTIONS
-    QUANTIZATIONS: ClassVar[frozenset[str]] = frozenset({"4bit"})
+    QUANTIZATIONS: ClassVar[frozenset[str]] = QUANTIZATIONS
     heals = True
 
     def __init__(self, model: Model, options: Mapping[str, Any]) -> None:
         Engine.__init__(self, model, options)
         self._serve = ServeSettings.read(options)
         self._environment = None if self._serve.command else environments.find("vllm")
-        if model.spec.quantization and hardware(self._environment) == "cpu":
-            raise UnsupportedError(
-                f"vLLM packs no weights on a CPU, and '{model.spec.alias}' asks for {model.spec.quantization}",
-                hint="Leave quantization out, or use engine: openvino or transformers.",
-            )
+        check_quantization(model.spec, hardware(self._environment))
         self._title_of_server = f"the vLLM server of '{model.spec.alias}'"
         self._key = secrets.token_hex(16)
         self._folder = Path(tempfile.mkdtemp(prefix="modelyard-vllm-"))
