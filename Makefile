@@ -32,8 +32,9 @@ check: $(VENV)/.dev ## lint, types, the one-way path
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-slow: $(VENV)/.dev ## the larger model, the browser, long kills
+slow: $(VENV)/.dev ## the larger model, the browser, long kills; properties on new examples
 	$(BIN)/python -m pytest -m slow
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -m 'hypothesis and not slow' -n $(TESTERS) --dist loadfile
 
 perf: $(VENV)/.dev ## ours against peers, one run, ratios; run it alone
 	$(BIN)/python perf/engine.py

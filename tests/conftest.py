@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.hub import Hub
 
 COMMAND = Path(sys.executable).with_name("modelyard")
 _SETTINGS = re.compile(r"MODELYARD_CATALOG|HF_|HUGGING")
+
+# The examples of a property are the same in each run, so that a change is judged by itself; `make slow` looks for new
+# ones. How long a busy machine takes over them says nothing.
+settings.register_profile(
+    "repeat", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, norm, permutation_test, t
 
@@ -395,6 +395,7 @@ def test_a_task_of_weight_zero_does_not_count() -> None:
 
 
 @given(SAMPLES, SAMPLES, st.floats(0.01, 10))
+@example([(1.0, 0.0, "a")], [(1.0, 0.0, "a")], 3.4251604484234393)
 @settings(deadline=None)
 def test_the_final_scores_interval_holds_it_and_keeps_to_the_range(
     first: list[Sample], second: list[Sample], weight: float

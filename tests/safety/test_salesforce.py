@@ -83,7 +83,7 @@ def judged(check: SalesforceCheck, text: str, context: str = "") -> Verdict:
 def test_scores_are_those_of_the_model_itself(llm: LLM, text: str) -> None:
     verdict = judged(SalesforceCheck(llm), text)
     answer, wanted = directly(text)
-    assert {one.name: one.score for one in verdict.categories} == pytest.approx(wanted, abs=1e-5)
+    assert {one.name: one.score for one in verdict.categories} == pytest.approx(wanted, abs=1e-4)
     assert verdict.allowed == (answer.split(" ")[0] == "safe")
     flagged = {name for name, score in wanted.items() if score >= 0.5}
     assert set(verdict.flagged) == (set() if verdict.allowed else flagged)

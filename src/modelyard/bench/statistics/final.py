@@ -132,7 +132,9 @@ def _combined(
     shares: Sequence[float], parts: Sequence[tuple[float, float, float]]
 ) -> tuple[float, float, float]:
     """The weighted sum of the parts' values, with the margins of each side squared and added."""
-    value = fsum(share * one for share, (one, _, _) in zip(shares, parts, strict=True))
+    values = [one for one, _, _ in parts]
+    value = fsum(share * one for share, one in zip(shares, values, strict=True))
+    value = min(max(value, min(values)), max(values))  # shares as floats may add up to a little more than 1
     below = fsum((share * (one - low)) ** 2 for share, (one, low, _) in zip(shares, parts, strict=True))
     above = fsum((share * (high - one)) ** 2 for share, (one, _, high) in zip(shares, parts, strict=True))
     return value, value - sqrt(below), value + sqrt(above)
