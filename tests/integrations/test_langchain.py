@@ -913,9 +913,7 @@ def test_an_extraction_chain_reads_a_filing(filing: str) -> None:
     text = read_document(folder / "documents" / filing).text
     at = text.lower().index("diluted")
     window = text[max(0, at - 1500) : at + 500]
-    asked = (
-        "Copy basic and diluted earnings per share of the most recent quarter: of each row the first amount."
-    )
+    asked = "What are the basic and the diluted earnings per share of the most recent quarter?"
     prompt = ChatPromptTemplate.from_messages(
         [("system", "You read filings and copy figures out of them."), ("human", "{window}\n\n" + asked)]
     )
