@@ -12,7 +12,7 @@ import pytest
 Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = [pytest.mark.model, pytest.mark.slow]
-ASK = ("What is the capital of France?", "--temperature", "0", "--max-tokens", "20")
+ASK = ("Name the capital of France.", "--temperature", "0", "--max-tokens", "20")
 
 
 def folders(cache: Path) -> list[str]:
