@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import ssl
 import sys
@@ -120,20 +121,25 @@ def _relay(found: Router, peer: socket.socket, context: ssl.SSLContext, server_p
             context.wrap_socket(peer, server_side=True) as inside,
             socket.create_connection(("127.0.0.1", server_port)) as server,
         ):
-            back = threading.Thread(target=_pipe, args=(server, inside), daemon=True)
-            back.start()
-            found.heads.append(_pipe(inside, server))
-            back.join(30)
+            found.heads.append(_carry(inside, server))
 
 
-def _pipe(source: socket.socket, target: socket.socket) -> bytes:
-    """Carries bytes until one side ends; returns what came, up to a limit."""
+def _carry(inside: ssl.SSLSocket, server: socket.socket) -> bytes:
+    """Carries bytes both ways until one side ends; returns what the client sent, up to a limit.
+
+    In one thread, since a TLS socket that one thread reads while another writes loses records.
+    """
     kept = b""
     with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-            kept += data[: (1 << 20) - len(kept)]
-        target.shutdown(socket.SHUT_WR)
+        while ready := [inside] if inside.pending() else select.select([inside, server], [], [], 120)[0]:
+            for source, target in ((inside, server), (server, inside)):
+                if source not in ready:
+                    continue
+                if not (data := source.recv(1 << 16)):
+                    return kept
+                target.sendall(data)
+                if source is inside:
+                    kept += data[: (1 << 20) - len(kept)]
     return kept
 
 
