@@ -76,9 +76,9 @@ def test_long_arrays_are_left_out_unless_wanted():
 
 def test_a_large_vocabulary_is_skipped_quickly():
     data = tiny(150_000)
-    began = time.thread_time()
+    started = time.perf_counter()
     assert parse_gguf(data).vocabulary_size == 150_000
-    assert time.thread_time() - began < 1
+    assert time.perf_counter() - started < 1
 
 
 def test_a_header_without_facts_has_none():

@@ -153,6 +153,6 @@ def test_ctrl_c_stops_it_and_leaves_nothing(
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 5
     assert (process.returncode, out) == (130, "") and "stopped" in err and "Traceback" not in err
     assert not (tmp_path / "data" / "engines" / "openvino-export").exists()

@@ -88,8 +88,8 @@ def answer(engine: Engine, request: Request) -> list[Chunk]:
 
 
 async def free(engine: Engine) -> bool:
-    """Whether the engine's batch is empty, within twenty seconds."""
-    for _ in range(2000):
+    """Whether the engine's batch is empty, within two seconds."""
+    for _ in range(200):
         if engine.active == 0:
             return True
         await asyncio.sleep(0.01)
@@ -533,11 +533,7 @@ def test_leaving_frees_the_slot(engine: Engine, when: str) -> None:
         return await free(engine), time.monotonic() - began
 
     freed, waited = run(leave())
-    assert freed
-    if waited >= 1.5:  # on a busy machine: then it is a small part of the whole answer at least
-        began = time.monotonic()
-        answer(engine, ask(max_new_tokens=400, min_new_tokens=400))
-        assert waited < (time.monotonic() - began) / 2
+    assert freed and waited < 1.5
 
 
 @behaviour("cancel")

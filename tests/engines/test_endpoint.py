@@ -136,7 +136,7 @@ def test_a_retry_waits_as_long_as_the_server_says_and_then_succeeds(
     server.script[CHAT] = [status(429, Retry_After="1"), status(503, Retry_After="0")]
     began = time.monotonic()
     assert text_of(say(engine)) == "Hello there "
-    assert 1 <= time.monotonic() - began < 20
+    assert 1 <= time.monotonic() - began < 4
     assert len(server.asked(CHAT)) == 3
 
 
@@ -145,8 +145,8 @@ def test_a_wait_that_passes_the_deadline_is_not_begun(connect: Connect, server: 
     server.script[CHAT] = [status(429, Retry_After="30")]
     began = time.monotonic()
     with pytest.raises(RateLimitError, match="429"):
-        say(engine, ask(deadline=time.monotonic() + 15))
-    assert time.monotonic() - began < 15
+        say(engine, ask(deadline=time.monotonic() + 5))
+    assert time.monotonic() - began < 3
 
 
 def test_a_slow_first_byte_is_waited_for(connect: Connect, server: BadServer) -> None:
@@ -231,16 +231,14 @@ def test_a_key_that_the_server_repeats_is_not_shown(connect: Connect, server: Ba
 def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_named_is_taken(
     connect: Connect,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("modelyard.engines.endpoint.http.FIRST_PAUSE", 60)
     context, authority = badserver.certificate(tmp_path, "IP:127.0.0.1")
     with badserver.bad_server(context) as server:
         spec = ModelSpec.model_validate({"alias": "far", "url": server.url, "engine": "endpoint"})
         began = time.monotonic()
         with pytest.raises(ProviderAPIError, match="certificate"):
             EndpointEngine(Model.builtin(spec), {"probe": False, "retries": 3})
-        assert time.monotonic() - began < 30  # it was not tried again
+        assert time.monotonic() - began < 2  # it was not tried again
         assert server.seen == []
         assert text_of(say(connect(server, verify=str(authority)))) == "Hello there "
 

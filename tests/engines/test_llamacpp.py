@@ -316,7 +316,7 @@ def test_a_prompt_that_was_read_before_is_not_read_again(engine: LlamaCppEngine)
         return last.timings.first_token
 
     cold = first_token(long)
-    assert min(first_token(f"{long}Then {word}") for word in ("he", "she", "we")) < cold / 3
+    assert first_token(long + "Then") < cold / 3
 
 
 def test_a_grammar_that_llama_cpp_refuses_is_a_schema_error(engine: LlamaCppEngine) -> None:

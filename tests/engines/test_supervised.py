@@ -122,7 +122,7 @@ match sys.stdin.readline().strip():
 """
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> float:
+def until(condition: Callable[[], object], seconds: float = 5) -> float:
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, "it did not come to pass"
@@ -313,7 +313,7 @@ def test_a_killed_server_is_reported_at_once_and_its_descendants_are_killed(benc
     assert heard[0][0] - began < 0.5
     assert heard[0][1] == server.ended == "was killed by SIGKILL; its last words:\nall is well"
     assert not server.alive
-    until(lambda: gone(*bench.noted()))
+    until(lambda: gone(*bench.noted()), 2)
     assert len(bench.noted()) == 3
     server.close()
     assert len(heard) == 1
@@ -324,7 +324,7 @@ def test_a_server_that_exits_by_itself_is_reported_with_its_status(bench: Bench)
     server.start()
     until(lambda: server.ended)
     assert server.ended == "exited with status 5"
-    until(lambda: gone(*bench.noted()))
+    until(lambda: gone(*bench.noted()), 2)
     late: list[str] = []
     server.on_end(late.append)
     assert late == ["exited with status 5"]
@@ -357,8 +357,8 @@ def test_a_killed_keeper_takes_all_with_it(bench: Bench) -> None:
     assert server.pid is not None
     until(lambda: len(bench.noted()) == 3)
     os.kill(parent(server.pid), signal.SIGKILL)
-    until(lambda: heard)
-    until(lambda: gone(*bench.noted()))
+    until(lambda: heard, 1)
+    until(lambda: gone(*bench.noted()), 1)
     assert server.ended == "ended with its keeper, which was killed by SIGKILL" and not server.alive
     server.close()
 
@@ -372,7 +372,7 @@ def test_shared_memory_of_a_killed_server_is_removed(bench: Bench, words: list[s
     file = Path("/dev/shm", lines[0])
     assert server.pid is not None and file.exists()
     os.kill(server.pid, signal.SIGKILL)
-    until(lambda: not file.exists())
+    until(lambda: not file.exists(), 2)
     server.close()
 
 
@@ -384,12 +384,12 @@ def test_closing_asks_first_and_forces_after_the_grace(bench: Bench) -> None:
     polite.start()
     began = time.monotonic()
     polite.close()
-    assert time.monotonic() - began < 5 and (bench.folder / "bye").exists()
+    assert time.monotonic() - began < 2 and (bench.folder / "bye").exists()
     stubborn = bench.server("stubborn", grace=0.5)
     stubborn.start()
     began = time.monotonic()
     stubborn.close()
-    assert 0.5 <= time.monotonic() - began < 10
+    assert 0.5 <= time.monotonic() - began < 1.5
     assert gone(*bench.noted())
 
 
@@ -402,7 +402,7 @@ def test_a_keeper_that_hangs_holds_up_no_close(bench: Bench) -> None:
     try:
         began = time.monotonic()
         server.close()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 0.2 + 2.2
         assert len(bench.noted()) == 2 and gone(between, *bench.noted())
     finally:
         if not gone(between):
@@ -507,7 +507,7 @@ def test_nothing_stays_when_we_are_killed(start: Any, bench: Bench) -> None:
     assert len(pids) == 4 and not any(gone(pid) for pid in pids)
     process.kill()
     process.wait()
-    until(lambda: gone(*pids))
+    until(lambda: gone(*pids), 3)
 
 
 def test_nothing_stays_when_we_are_killed_and_a_forked_child_of_ours_lives_on(
@@ -520,7 +520,7 @@ def test_nothing_stays_when_we_are_killed_and_a_forked_child_of_ours_lives_on(
     try:
         process.kill()
         process.wait()
-        until(lambda: gone(*pids))
+        until(lambda: gone(*pids), 3)
         assert not gone(fork)
     finally:
         os.kill(fork, signal.SIGKILL)
@@ -531,7 +531,7 @@ def test_nothing_stays_when_we_exit_without_closing(start: Any, bench: Bench) ->
     tell(process, "exit")
     out, err = process.communicate(timeout=5)
     assert (out, err, process.returncode) == ("", "", 0)
-    until(lambda: gone(*pids))
+    until(lambda: gone(*pids), 3)
 
 
 @pytest.mark.slow
@@ -539,14 +539,14 @@ def test_nothing_stays_of_a_stubborn_server_when_we_are_killed(start: Any, bench
     process, pids = ours(start, bench, "stubborn")
     process.kill()
     process.wait()
-    assert until(lambda: gone(*pids)) > 1.5  # it had two seconds
+    assert until(lambda: gone(*pids), 3) > 1.5  # it had two seconds
 
 
 def test_closing_in_a_forked_child_harms_nothing(start: Any, bench: Bench) -> None:
     process, pids = ours(start, bench)
     tell(process, "close in a fork")
     assert process.communicate(timeout=5)[0] == "alive\n"
-    until(lambda: gone(*pids))
+    until(lambda: gone(*pids), 3)
 
 
 def test_ctrl_c_is_not_the_servers_to_handle(bench: Bench) -> None:
@@ -714,7 +714,7 @@ def test_the_keeper_stops_when_its_pipe_ends_and_when_it_is_told_to() -> None:
     kept.control = 0
     began = time.monotonic()
     assert kept.end() == (137, "ended -9\n")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 1.5
     kept = Kept("sleep", "60")
     kept.process.terminate()
     assert kept.end() == (143, "ended -15\n")
@@ -733,7 +733,7 @@ def test_the_system_ends_the_server_of_a_killed_keeper() -> None:
     assert not gone(pid)
     kept.process.kill()
     assert kept.end() == (-signal.SIGKILL, "")
-    until(lambda: gone(pid))
+    until(lambda: gone(pid), 1)
 
 
 BETWEEN = """
@@ -761,7 +761,7 @@ def test_the_keeper_sees_its_parents_end_while_the_pipe_is_open(how: str) -> Non
         began = time.monotonic()
         between.communicate()
         assert lines.read() == "ended -15\n"
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 2
     os.close(control)
 
 
@@ -776,7 +776,7 @@ def test_orphans_leave_no_zombies(bench: Bench) -> None:
     server = bench.server("orphan")
     server.start()
     until(lambda: len(bench.noted()) == 2)
-    until(lambda: state(bench.noted()[1]) == "")
+    until(lambda: state(bench.noted()[1]) == "", 1)
 
 
 def test_the_keeper_imports_next_to_nothing() -> None:

@@ -138,9 +138,9 @@ def test_a_quote_is_never_a_regular_expression(quote: str) -> None:
 @pytest.mark.parametrize("text", ["a" * 100_000, "1 " * 50_000, "a b c " * 20_000, "$( " * 40_000])
 def test_the_time_limit_holds_for_pathological_quotes(text: str, quote: str) -> None:
     index = GroundingIndex(text)
-    began = time.thread_time()
+    began = time.monotonic()
     ground(index, quote, value=1, time_limit=0.3)
-    assert time.thread_time() - began < 2  # the limit, one last step, and room for a busy machine
+    assert time.monotonic() - began < 2  # the limit, one last step, and room for a busy machine
 
 
 def test_fifty_quotes_in_a_long_text_are_fast() -> None:
@@ -150,9 +150,9 @@ def test_fifty_quotes_in_a_long_text_are_fast() -> None:
     index = GroundingIndex("\n".join(lines))
     quotes = [lines[n].replace(" | ", "  ").upper() for n in range(0, 1750, 70)]
     quotes += [lines[n].replace("statement", "statment") for n in range(0, 1750, 70)]
-    began = time.thread_time()
+    began = time.perf_counter()
     spans = [ground(index, quote) for quote in quotes]
-    assert time.thread_time() - began < 1.5  # 0.2 s on a quiet machine
+    assert time.perf_counter() - began < 1.5  # 0.2 s on a quiet machine
     assert [span and span.method for span in spans] == ["normalised"] * 25 + ["fuzzy"] * 25
 
 

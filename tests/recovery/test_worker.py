@@ -129,7 +129,7 @@ def test_a_killed_child_fails_its_eight_requests_within_a_second_and_the_ninth_i
     try:
         errors, took, ninth = asyncio.run(main())
         assert [type(error) for error in errors] == [EngineCrashedError] * 8
-        assert took < 3  # a second, and room for a busy machine
+        assert took < 1
         assert all("SIGKILL" in error.message and conduct(error).retryable for error in errors)
         assert ninth[-1].usage is not None and ninth[-1].usage.completion_tokens == 5
         timings = ninth[-1].timings
@@ -197,7 +197,7 @@ def test_a_child_that_hangs_holds_up_no_event_loop_and_no_deadline(fake: WorkerE
         return took, longest
 
     took, longest = asyncio.run(main())
-    assert took < 5 and longest < 2
+    assert took < 2 and longest < 0.5
     assert asyncio.run(answer(fake, tokens=3)) and child(fake) == pid
 
 

@@ -351,7 +351,7 @@ def test_a_second_signal_stops_at_once_and_leaves_nothing_behind(tmp_path: Path)
                 found.process.send_signal(signal.SIGINT)
                 code = await asyncio.to_thread(found.process.wait, 10)
                 assert code == 130
-                assert time.monotonic() - began < 9
+                assert time.monotonic() - began < 5
                 with pytest.raises(httpx2.TransportError):
                     await task
 

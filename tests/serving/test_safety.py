@@ -185,7 +185,7 @@ def test_a_body_of_100_mb_is_refused_before_it_is_read(inside: httpx2.Client) ->
         pass  # the server has hung up in the middle of it
     else:
         refusal(reply, 413)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 5
 
 
 def test_a_body_that_does_not_say_its_size_is_cut_off(inside: httpx2.Client) -> None:
@@ -239,7 +239,7 @@ def test_a_schema_of_5_mb_is_refused_quickly_and_harms_nobody(inside: httpx2.Cli
     assert len(json.dumps(schema)) > 5_000_000
     began = time.monotonic()
     refusal(inside.post("/v1/chat/completions", json=ask("small", response_format=form)), 400)
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 10
     assert inside.post("/v1/chat/completions", json=ask("small")).status_code == 200
 
 
